@@ -1,0 +1,193 @@
+"""Builds pyact's C core and its extension module.
+
+The numeric folders (csrc/kern, csrc/ops) are compiled once per variant, an (ISA, dtype)
+pair; the rest of the core once; csrc/py, the only folder that sees Python, once. An
+object is rebuilt when its command line or any file it includes has changed.
+
+    pip install .                     the usual way
+    python setup.py build_core        the plain C library: build/core/libpyact.a
+    CC=clang WERROR=1 pip install .   another compiler; warnings are errors
+"""
+
+import hashlib
+import os
+import platform
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from setuptools import Command, Extension, setup
+from setuptools.command.build_ext import build_ext
+
+from distutils.ccompiler import new_compiler  # provided by setuptools
+from distutils.sysconfig import customize_compiler
+
+ROOT = Path(__file__).resolve().parent
+CSRC = Path("csrc")
+
+# One line per ISA: architecture -> ISA -> (flags for gcc and clang, flags for MSVC).
+# "base" is what every processor of the architecture can run.
+ISAS = {
+    "x86_64": {
+        "base": (["-msse2"], []),
+        "avx2": (["-mavx2", "-mfma"], ["/arch:AVX2"]),
+        "avx512": (["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma",
+                    "-mprefer-vector-width=512"], ["/arch:AVX512"]),
+    },
+    "aarch64": {"base": ([], []), "neon": ([], [])},
+    "other": {"base": ([], [])},
+}
+DTYPES = {"f32": [], "f64": [("PA_REAL_IS_DOUBLE", "1")]}
+NUMERIC = ("kern", "ops")  # folders compiled once per variant
+PLAIN = ("base", "graph")  # folders compiled once
+
+# -ffp-contract=off: fused multiply-adds are written out where they are wanted, so that
+# error-free transformations keep their meaning and variants differ only where they say.
+GNU_FLAGS = ["-std=c11", "-O3", "-fvisibility=hidden", "-fno-math-errno",
+             "-fno-trapping-math", "-ffp-contract=off", "-Wall", "-Wextra"]
+MSVC_FLAGS = ["/std:c11", "/O2", "/fp:precise"]
+
+
+@dataclass
+class Unit:
+    """One compilation: a source with its own flags, macros and object folder."""
+
+    source: Path
+    folder: str
+    macros: list = field(default_factory=list)
+    flags: list = field(default_factory=list)
+    includes: list = field(default_factory=list)
+
+
+def architecture(machine=None):
+    machine = (machine or platform.machine()).lower()
+    return {"amd64": "x86_64", "x86_64": "x86_64", "arm64": "aarch64",
+            "aarch64": "aarch64"}.get(machine, "other")
+
+
+def sources(*folders):
+    return sorted(p for f in folders for p in (ROOT / CSRC / f).rglob("*.c"))
+
+
+def core_units(arch, msvc=False):
+    """Every compilation of the plain C core."""
+    isas = ISAS[arch]
+    known = [(f"PA_HAVE_{isa.upper()}", "1") for isa in isas]
+    units = [Unit(p, "plain", known) for p in sources(*PLAIN)]
+    for isa, flags in isas.items():
+        for dtype, macros in DTYPES.items():
+            variant = f"{isa}_{dtype}"
+            own = [("PA_ISA", isa), ("PA_VARIANT", variant), *macros]
+            if isa == "base":
+                own.append(("PA_SIMD_BASE", "1"))
+            units += [Unit(p, variant, own, flags[1 if msvc else 0])
+                      for p in sources(*NUMERIC)]
+    return units
+
+
+def compile_units(compiler, units, build_dir, jobs):
+    """Compiles what is stale, in parallel, and returns all objects."""
+    msvc = compiler.compiler_type == "msvc"
+    common = list(MSVC_FLAGS if msvc else GNU_FLAGS)
+    if os.environ.get("WERROR"):
+        common.append("/WX" if msvc else "-Werror")
+    common += os.environ.get("PYACT_CFLAGS", "").split()  # sanitizers, coverage
+
+    def build(unit):
+        source = str(unit.source.relative_to(ROOT))
+        out = str(Path(build_dir) / unit.folder)
+        [obj] = compiler.object_filenames([source], output_dir=out)
+        depfile, stamp = obj + ".d", obj + ".cmd"
+        args = [*common, *unit.flags]
+        if not msvc:
+            args += ["-MMD", "-MF", depfile]
+        includes = [str(CSRC), *unit.includes]
+        key = repr((compiler.compiler_type, getattr(compiler, "compiler_so", None), args,
+                    unit.macros, includes))
+        key = hashlib.sha256(key.encode()).hexdigest()
+        if not fresh(obj, depfile, stamp, key):
+            Path(obj).parent.mkdir(parents=True, exist_ok=True)
+            compiler.compile([source], output_dir=out, macros=unit.macros,
+                             include_dirs=includes, extra_postargs=args)
+            Path(stamp).write_text(key)
+        return obj
+
+    with ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(build, units))
+
+
+def fresh(obj, depfile, stamp, key):
+    """Is the object newer than everything that its depfile names, and built by `key`?"""
+    try:
+        if Path(stamp).read_text() != key:
+            return False
+        built = os.path.getmtime(obj)
+        text = Path(depfile).read_text().replace("\\\n", " ").split(":", 1)[1]
+        return all(os.path.getmtime(name) <= built for name in text.split())
+    except (OSError, IndexError):
+        return False
+
+
+def job_count():
+    return int(os.environ.get("PYACT_BUILD_JOBS", 0)) or os.cpu_count() or 1
+
+
+class BuildExt(build_ext):
+    """build_ext that knows variants, runs in parallel and rebuilds only what changed."""
+
+    def build_extension(self, ext):
+        import numpy
+
+        os.chdir(ROOT)
+        msvc = self.compiler.compiler_type == "msvc"
+        python = [Unit(p, "py", includes=[numpy.get_include()]) for p in sources("py")]
+        for unit in python:
+            unit.includes += self.compiler.include_dirs
+            unit.macros = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
+                           ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
+                           *[(f"PA_HAVE_{isa.upper()}", "1") for isa in ISAS[architecture()]]]
+        objects = compile_units(self.compiler, core_units(architecture(), msvc) + python,
+                                self.build_temp, job_count())
+        target = self.get_ext_fullpath(ext.name)
+        libraries = [] if msvc else ["m", "pthread"]
+        extra = os.environ.get("PYACT_LDFLAGS", "").split()
+        if sys.platform == "linux" and not extra:
+            extra = ["-s"]  # no symbol table: smaller
+        self.compiler.link_shared_object(
+            objects, target, libraries=libraries, library_dirs=ext.library_dirs,
+            export_symbols=self.get_export_symbols(ext), extra_postargs=extra,
+            build_temp=self.build_temp, target_lang="c")
+
+
+class BuildCore(Command):
+    """The core as a static library for C programs; no Python headers are seen."""
+
+    description = "build the plain C library"
+    user_options = [("arch=", None, "x86_64, aarch64 or other (default: this machine)"),
+                    ("output=", None, "folder of libpyact.a (default: build/core)")]
+
+    def initialize_options(self):
+        self.arch, self.output = None, "build/core"
+
+    def finalize_options(self):
+        pass
+
+    def run(self):
+        os.chdir(ROOT)
+        compiler = new_compiler()
+        customize_compiler(compiler)
+        cc = os.environ.get("CC")
+        if cc:
+            compiler.set_executables(compiler=cc, compiler_so=cc + " -fPIC")
+        objects = compile_units(compiler, core_units(architecture(self.arch)),
+                                Path(self.output) / "obj", job_count())
+        library = Path(self.output) / "libpyact.a"
+        library.unlink(missing_ok=True)
+        compiler.create_static_lib(objects, "pyact", output_dir=self.output)
+
+
+setup(
+    ext_modules=[Extension("pyact._core", sources=[])],
+    cmdclass={"build_ext": BuildExt, "build_core": BuildCore},
+)
