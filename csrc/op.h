@@ -142,6 +142,10 @@ typedef struct pa_op {
     pa_status (*shape)(pa_call *c, pa_error *err);
     void (*forward)(const pa_call *c, const pa_ctx *ctx);
     void (*backward)(const pa_call *c, const pa_ctx *ctx);
+    /* PA_KIND_OPTIMIZER: the state arrays it keeps for each parameter, inputs 2, 3, ...
+     * in order, and the number that fills one before the first step (NULL: 0). */
+    int (*slots)(const pa_attr *attr);
+    double (*slot_init)(const pa_attr *attr, int slot);
 } pa_op;
 
 /* All operators of one (ISA, dtype) variant, in the order of ops.def. */
