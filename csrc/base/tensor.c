@@ -1,3 +1,6 @@
+#if !defined(_WIN32) && !defined(_POSIX_C_SOURCE)
+#define _POSIX_C_SOURCE 200809L /* posix_memalign */
+#endif
 #include "base/tensor.h"
 
 #include <stdio.h>
@@ -23,13 +26,14 @@ pa_status pa_tensor_init(pa_tensor *t, pa_dtype dtype, int rank, const int64_t *
                          pa_error *err)
 {
     if (rank < 0 || rank > PA_MAX_RANK)
-        return pa_fail(err, PA_EVALUE, "rank: got %d, expected 0 to %d", rank, PA_MAX_RANK);
+        return pa_fail(err, PA_EVALUE, "rank: got %d, expected 0 to %d", rank,
+                       PA_MAX_RANK);
     size_t size = 1, bytes;
     bool zero = false; /* a 0 among the dims must not hide an overflow of the others */
     for (int i = 0; i < rank; i++) {
         if (dim[i] < 0)
-            return pa_fail(err, PA_EVALUE, "dimension %d: got %lld, expected 0 or more", i,
-                           (long long)dim[i]);
+            return pa_fail(err, PA_EVALUE, "dimension %d: got %lld, expected 0 or more",
+                           i, (long long)dim[i]);
         if (dim[i] == 0)
             zero = true;
         else if ((uint64_t)dim[i] > PTRDIFF_MAX || !pa_mul(size, (size_t)dim[i], &size))

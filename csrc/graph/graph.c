@@ -1,0 +1,240 @@
+#include "graph/graph.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+bool pa_grow(void *array, int n, int *cap, size_t element)
+{
+    if (n < *cap)
+        return true;
+    int more = *cap ? 2 * *cap : 16;
+    void *old;
+    memcpy(&old, array, sizeof old);
+    void *bigger = realloc(old, (size_t)more * element);
+    if (!bigger)
+        return false;
+    memcpy(array, &bigger, sizeof bigger);
+    *cap = more;
+    return true;
+}
+
+pa_graph *pa_graph_new(const pa_lib *lib)
+{
+    pa_graph *g = calloc(1, sizeof *g);
+    if (g)
+        g->lib = lib;
+    return g;
+}
+
+void pa_graph_free(pa_graph *g)
+{
+    if (!g)
+        return;
+    for (int i = 0; i < g->n_values; i++)
+        pa_block_unref(g->value[i].block);
+    free(g->value);
+    free(g->node);
+    free(g->input);
+    free(g);
+}
+
+static void *copy(const void *from, int n, size_t element)
+{
+    void *to = malloc((size_t)(n ? n : 1) * element);
+    if (to && n)
+        memcpy(to, from, (size_t)n * element);
+    return to;
+}
+
+pa_graph *pa_graph_copy(const pa_graph *g)
+{
+    pa_graph *c = pa_graph_new(g->lib);
+    if (!c)
+        return NULL;
+    c->value = copy(g->value, g->n_values, sizeof *g->value);
+    c->node = copy(g->node, g->n_nodes, sizeof *g->node);
+    c->input = copy(g->input, g->n_inputs, sizeof *g->input);
+    if (!c->value || !c->node || !c->input) {
+        pa_graph_free(c); /* its counts are still 0: no block is released */
+        return NULL;
+    }
+    c->n_values = c->cap_values = g->n_values;
+    c->n_nodes = c->cap_nodes = g->n_nodes;
+    c->n_inputs = c->cap_inputs = g->n_inputs;
+    for (int i = 0; i < c->n_values; i++)
+        if (c->value[i].block)
+            pa_block_ref(c->value[i].block);
+    return c;
+}
+
+int pa_graph_root(const pa_graph *g, int value)
+{
+    while (g->value[value].alias >= 0)
+        value = g->value[value].alias;
+    return value;
+}
+
+const pa_tensor *pa_graph_tensor(const pa_graph *g, int value)
+{
+    return value >= 0 && value < g->n_values ? &g->value[value].t : NULL;
+}
+
+/* ---- values --------------------------------------------------------------------------
+ */
+
+pa_status pa_graph_value(pa_graph *g, const pa_value *v, int *value, pa_error *err)
+{
+    if (!pa_grow(&g->value, g->n_values, &g->cap_values, sizeof *g->value))
+        return pa_fail(err, PA_ENOMEM, "out of memory for a graph of %d values",
+                       g->n_values);
+    g->value[g->n_values] = *v;
+    if (v->block)
+        pa_block_ref(v->block);
+    *value = g->n_values++;
+    return PA_OK;
+}
+
+pa_status pa_graph_input(pa_graph *g, pa_dtype dtype, int rank, const int64_t *dim,
+                         int *value, pa_error *err)
+{
+    pa_value v = {.place = PA_PLACE_INPUT, .alias = -1};
+    pa_status status = pa_tensor_init(&v.t, dtype, rank, dim, err);
+    if (status)
+        return status;
+    if (!pa_grow(&g->input, g->n_inputs, &g->cap_inputs, sizeof *g->input))
+        return pa_fail(err, PA_ENOMEM, "out of memory for an input");
+    status = pa_graph_value(g, &v, value, err);
+    if (status == PA_OK)
+        g->input[g->n_inputs++] = *value;
+    return status;
+}
+
+pa_status pa_graph_block(pa_graph *g, pa_block *block, size_t offset, int rank,
+                         const int64_t *dim, int *value, pa_error *err)
+{
+    pa_value v = {.place = PA_PLACE_BLOCK, .alias = -1, .block = block, .offset = offset};
+    pa_status status = pa_tensor_init(&v.t, block->dtype, rank, dim, err);
+    if (status)
+        return status;
+    if (offset > block->size || v.t.size > block->size - offset)
+        return pa_fail(err, PA_EVALUE,
+                       "parameter: %zu elements at %zu, but the block has %zu", v.t.size,
+                       offset, block->size);
+    v.t.data = (char *)block->data + offset * pa_dtype_size(block->dtype);
+    return pa_graph_value(g, &v, value, err);
+}
+
+pa_status pa_graph_param(pa_graph *g, pa_block *block, size_t offset, int rank,
+                         const int64_t *dim, bool trainable, int *value, pa_error *err)
+{
+    for (int i = 0; i < g->n_values; i++) {
+        const pa_value *v = &g->value[i];
+        if (v->block == block && v->offset == offset && v->t.rank == rank &&
+            memcmp(v->t.dim, dim, (size_t)rank * sizeof *dim) == 0) {
+            *value = i;
+            return PA_OK;
+        }
+    }
+    pa_status status = pa_graph_block(g, block, offset, rank, dim, value, err);
+    if (status == PA_OK)
+        g->value[*value].trainable = trainable;
+    return status;
+}
+
+pa_status pa_graph_const(pa_graph *g, pa_dtype dtype, int rank, const int64_t *dim,
+                         const void *data, int *value, pa_error *err)
+{
+    pa_tensor t = {0};
+    pa_status status = pa_tensor_init(&t, dtype, rank, dim, err);
+    if (status)
+        return status;
+    pa_block *block = pa_block_new(dtype, t.size);
+    if (!block)
+        return pa_fail(err, PA_ENOMEM, "out of memory for a constant of %zu elements",
+                       t.size);
+    if (t.size)
+        memcpy(block->data, data, t.size * pa_dtype_size(dtype));
+    status = pa_graph_block(g, block, 0, rank, dim, value, err);
+    pa_block_unref(block);
+    return status;
+}
+
+/* ---- nodes ---------------------------------------------------------------------------
+ */
+
+/* The dtype whose variant runs an op: its attribute "dtype" when it has one (cast), else
+ * the dtype of its first floating-point input. */
+static pa_dtype variant(const pa_graph *g, const pa_op *op, const pa_attr *attr, int n_in,
+                        const int *in)
+{
+    int i = 0;
+    for (const pa_attr_desc *d = op->attrs; d && d->name; d++, i++)
+        if (strcmp(d->name, "dtype") == 0)
+            return attr[i].num == PA_F64 ? PA_F64 : PA_F32;
+    for (i = 0; i < n_in; i++)
+        if (g->value[in[i]].t.dtype != PA_I32)
+            return g->value[in[i]].t.dtype;
+    return PA_F32;
+}
+
+static pa_status check_inputs(const pa_graph *g, const pa_op *op, int n_in, const int *in,
+                              pa_error *err)
+{
+    if (n_in < op->min_in || n_in > op->max_in)
+        return pa_fail(err, PA_ETYPE, "%s: got %d inputs, expected %d to %d (%s)",
+                       op->name, n_in, op->min_in, op->max_in,
+                       op->in_names ? op->in_names : "");
+    for (int i = 0; i < n_in; i++)
+        if (in[i] < 0 || in[i] >= g->n_values)
+            return pa_fail(err, PA_EVALUE, "%s: input %d is not a value of this graph",
+                           op->name, i);
+    return PA_OK;
+}
+
+pa_status pa_graph_apply(pa_graph *g, const char *name, int n_in, const int *in,
+                         int n_args, const pa_arg *args, int *out, pa_error *err)
+{
+    const pa_table *table = g->lib->table[PA_F32];
+    int index = pa_table_find(table, name);
+    if (index < 0)
+        return pa_fail(err, PA_EVALUE, "unknown operator '%.60s'", name);
+    pa_status status = check_inputs(g, table->ops[index], n_in, in, err);
+    if (status)
+        return status;
+    pa_node node = {.call = {.n_in = n_in}};
+    status = pa_attrs_set(node.attr, table, table->ops[index], n_args, args, err);
+    if (status)
+        return status;
+    table = g->lib->table[variant(g, table->ops[index], node.attr, n_in, in)];
+
+    const pa_op *op = table->ops[index];
+    pa_call *c = &node.call;
+    pa_tensor result[PA_MAX_OUT] = {{0}};
+    c->op = op;
+    c->table = table;
+    c->attr = node.attr;
+    c->n_out = op->n_out;
+    c->key = (uint64_t)g->n_nodes;
+    for (int i = 0; i < n_in; i++)
+        c->in[i] = &g->value[in[i]].t, node.in[i] = in[i];
+    for (int i = 0; i < op->n_out; i++)
+        c->out[i] = &result[i];
+    status = op->shape(c, err);
+    if (status)
+        return status;
+    if (!pa_grow(&g->node, g->n_nodes, &g->cap_nodes, sizeof *g->node))
+        return pa_fail(err, PA_ENOMEM, "out of memory for a graph of %d nodes",
+                       g->n_nodes);
+    for (int i = 0; i < op->n_out; i++) {
+        pa_value v = {.t = result[i], .place = PA_PLACE_ARENA, .alias = -1};
+        v.t.data = NULL;
+        if (i == 0 && (op->flags & PA_ALIAS))
+            v.alias = in[0];
+        status = pa_graph_value(g, &v, &node.out[i], err);
+        if (status)
+            return status;
+        out[i] = node.out[i];
+    }
+    g->node[g->n_nodes++] = node;
+    return PA_OK;
+}

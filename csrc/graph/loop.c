@@ -1,0 +1,109 @@
+/* loop.c - the batches of an epoch: gather, step, sum, and now and then look up. */
+#include <stdint.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "graph/graph.h"
+
+static const double POLL_EVERY = 0.05; /* seconds */
+
+typedef struct watch {
+    const pa_loop_args *a;
+    double next;
+} watch;
+
+static int look_up(void *arg)
+{
+    watch *w = arg;
+    double now = pa_clock();
+    if (now < w->next)
+        return 0;
+    w->next = now + POLL_EVERY;
+    return w->a->poll(w->a->poll_arg);
+}
+
+static size_t row_size(const pa_tensor *t)
+{
+    return t->rank && t->dim[0] ? t->size / (size_t)t->dim[0] : 1;
+}
+
+/* Rows that lie in order and need no conversion are read where they are. */
+static bool can_bind(const pa_feed *f, const pa_tensor *to, const int64_t *order)
+{
+    size_t bytes = pa_dtype_size(to->dtype);
+    bool same = (f->dtype == PA_SRC_F32 && to->dtype == PA_F32) ||
+                (f->dtype == PA_SRC_F64 && to->dtype == PA_F64);
+    return same && !order && !f->reject_nan &&
+           f->row_step == (ptrdiff_t)(row_size(to) * bytes) &&
+           (uintptr_t)f->data % bytes == 0;
+}
+
+static pa_status feed(const pa_loop_args *a, pa_program *p, int64_t first, int64_t rows,
+                      pa_error *err)
+{
+    for (int i = 0; i < pa_program_inputs(p); i++) {
+        const pa_feed *f = &a->feeds[i];
+        pa_tensor *to = pa_program_input(p, i);
+        if (can_bind(f, to, a->order)) {
+            pa_program_bind(p, i, (const char *)f->data + first * f->row_step);
+            continue;
+        }
+        pa_program_bind(p, i, NULL);
+        pa_status status = pa_feed_rows(f, to, rows, a->order, first, err);
+        if (status)
+            return status;
+    }
+    return PA_OK;
+}
+
+static void collect(const pa_loop_args *a, const pa_program *p, int64_t first)
+{
+    const pa_tensor *t;
+    for (int k = 0; (t = pa_program_output(p, k)); k++) {
+        if (a->sums && a->sums[k])
+            for (size_t i = 0; i < t->size; i++)
+                a->sums[k][i] += ((const double *)t->data)[i];
+        if (a->results && a->results[k]) {
+            size_t bytes = row_size(t) * pa_dtype_size(t->dtype);
+            memcpy((char *)a->results[k] + (size_t)first * bytes, t->data,
+                   t->size * pa_dtype_size(t->dtype));
+        }
+    }
+}
+
+static void unbind(pa_program *p)
+{
+    for (int i = 0; p && i < pa_program_inputs(p); i++)
+        pa_program_bind(p, i, NULL);
+}
+
+pa_status pa_loop_run(const pa_loop_args *a, pa_error *err)
+{
+    watch w = {a, pa_clock() + POLL_EVERY};
+    pa_ctx ctx = a->ctx;
+    pa_status status = PA_OK;
+    for (int64_t b = a->first; b < a->last && status == PA_OK; b++) {
+        int64_t begin = b * a->batch;
+        int64_t rows = a->rows - begin < a->batch ? a->rows - begin : a->batch;
+        pa_program *p = rows == a->batch ? a->full : a->rest;
+        if (a->lr)
+            ctx.lr = a->lr[b - a->first];
+        if ((status = feed(a, p, begin, rows, err)))
+            break;
+        if ((status = pa_program_step(p, &ctx, a->poll ? look_up : NULL, &w)))
+            break;
+        if (a->loss)
+            a->loss[b - a->first] = pa_program_loss(p);
+        collect(a, p, begin);
+        ctx.step++;
+        if (a->done)
+            *a->done = b - a->first + 1;
+        if (a->poll && (b & 15) == 15 && b + 1 < a->last && look_up(&w))
+            status = PA_EINTR;
+    }
+    unbind(a->full);
+    unbind(a->rest);
+    if (status == PA_EINTR)
+        pa_fail(err, status, "interrupted");
+    return status;
+}

@@ -1,0 +1,324 @@
+/* steps.c - from a graph and what is wanted of it to the list of calls to make.
+ *
+ * Steps are in SSA form: every value is written by exactly one step, so a gradient with
+ * several parts is a chain of `add` nodes. The plan may let them share memory later. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "graph/graph.h"
+
+void pa_steps_free(pa_steps *s)
+{
+    free(s->step);
+    *s = (pa_steps){0};
+}
+
+static pa_status push(pa_steps *s, const pa_step *step, pa_error *err)
+{
+    if (!pa_grow(&s->step, s->n, &s->cap, sizeof *s->step))
+        return pa_fail(err, PA_ENOMEM, "out of memory for a program of %d steps", s->n);
+    s->step[s->n++] = *step;
+    return PA_OK;
+}
+
+static pa_status push_forward(pa_steps *s, int node, pa_error *err)
+{
+    pa_step step = {.node = node, .direction = PA_FORWARD};
+    return push(s, &step, err);
+}
+
+/* Applies an operator and pushes its step at once. */
+static pa_status emit(pa_steps *s, pa_graph *g, const char *op, int n_in, const int *in,
+                      int n_args, const pa_arg *args, int *out, pa_error *err)
+{
+    pa_status status = pa_graph_apply(g, op, n_in, in, n_args, args, out, err);
+    return status ? status : push_forward(s, g->n_nodes - 1, err);
+}
+
+/* ---- forward: the nodes that something wanted depends on
+ * ------------------------------- */
+
+pa_status pa_steps_forward(pa_steps *s, pa_graph *g, int n, const int *wanted,
+                           pa_error *err)
+{
+    bool *live = calloc((size_t)g->n_values + 1, sizeof *live);
+    bool *run = calloc((size_t)g->n_nodes + 1, sizeof *run);
+    pa_status status = PA_OK;
+    if (!live || !run) {
+        status = pa_fail(err, PA_ENOMEM, "out of memory for a program");
+        goto done;
+    }
+    for (int i = 0; i < n; i++)
+        if (wanted[i] >= 0)
+            live[wanted[i]] = true;
+    for (int k = g->n_nodes - 1; k >= 0; k--) {
+        const pa_node *node = &g->node[k];
+        run[k] = (node->call.op->flags & PA_MUTATES) != 0;
+        for (int i = 0; i < node->call.n_out; i++)
+            run[k] = run[k] || live[node->out[i]];
+        for (int i = 0; run[k] && i < node->call.n_in; i++)
+            live[node->in[i]] = true;
+    }
+    /* what mutates comes last: everybody else sees the state before the step */
+    for (int pass = 0; pass < 2; pass++)
+        for (int k = 0; k < g->n_nodes && status == PA_OK; k++)
+            if (run[k] &&
+                ((g->node[k].call.op->flags & PA_MUTATES) != 0) == (pass == 1)) {
+                status = push_forward(s, k, err);
+                s->n_update += pass;
+            }
+    s->n_forward = s->n;
+done:
+    free(live);
+    free(run);
+    return status;
+}
+
+/* ---- backward
+ * -------------------------------------------------------------------------- */
+
+typedef struct backward {
+    pa_steps *s;
+    pa_graph *g;
+    int n_values;        /* that existed on entry */
+    const bool *on_path; /* per value: a wanted value lies upstream of it */
+    int *grad;
+    pa_error *err;
+} backward;
+
+/* grad[v] = part, or grad[v] + part. */
+static pa_status contribute(backward *b, int v, int part)
+{
+    if (b->grad[v] < 0) {
+        b->grad[v] = part;
+        return PA_OK;
+    }
+    int sum[PA_MAX_OUT], in[2] = {b->grad[v], part};
+    pa_status status = emit(b->s, b->g, "add", 2, in, 0, NULL, sum, b->err);
+    if (status == PA_OK)
+        b->grad[v] = sum[0];
+    return status;
+}
+
+static pa_status new_like(backward *b, int v, int alias, int *made)
+{
+    pa_value fresh = {.t = b->g->value[v].t, .place = PA_PLACE_ARENA, .alias = alias};
+    fresh.t.data = NULL;
+    return pa_graph_value(b->g, &fresh, made, b->err);
+}
+
+/* Values without a consumer on the path still need a dout: zeros. */
+static pa_status zeros_like(backward *b, int v, int *made)
+{
+    const pa_tensor *t = &b->g->value[v].t;
+    pa_block *block = pa_block_new(t->dtype, t->size);
+    if (!block)
+        return pa_fail(b->err, PA_ENOMEM, "out of memory for a gradient of zeros");
+    pa_tensor shape = *t;
+    pa_status status =
+        pa_graph_block(b->g, block, 0, shape.rank, shape.dim, made, b->err);
+    pa_block_unref(block);
+    return status;
+}
+
+static pa_status backward_node(backward *b, int k)
+{
+    pa_graph *g = b->g;
+    pa_step step = {.node = k, .direction = PA_BACKWARD};
+    pa_node *node = &g->node[k];
+    const pa_op *op = node->call.op;
+    int n_in = node->call.n_in, n_out = node->call.n_out, reached = 0, wanted = 0;
+    pa_status status;
+    for (int i = 0; i < n_out; i++)
+        reached += b->grad[node->out[i]] >= 0;
+    for (int i = 0; i < n_in; i++)
+        wanted += b->on_path[node->in[i]] && !(op->no_din >> i & 1);
+    if (!reached || !wanted || (op->flags & PA_NO_GRAD))
+        return PA_OK;
+    if (op->flags & PA_ALIAS) {
+        int same, source = node->in[0], dout = b->grad[node->out[0]];
+        status = new_like(b, source, dout, &same);
+        return status ? status : contribute(b, source, same);
+    }
+    memset(step.din, -1, sizeof step.din);
+    memset(step.dout, -1, sizeof step.dout);
+    for (int i = 0; i < n_out; i++) {
+        step.dout[i] = b->grad[g->node[k].out[i]];
+        if (step.dout[i] < 0 &&
+            (status = zeros_like(b, g->node[k].out[i], &step.dout[i])))
+            return status;
+    }
+    for (int i = 0; i < n_in; i++) {
+        int v = g->node[k].in[i];
+        if (b->on_path[v] && !(op->no_din >> i & 1) &&
+            (status = new_like(b, v, -1, &step.din[i])))
+            return status;
+    }
+    if ((status = push(b->s, &step, b->err)))
+        return status;
+    for (int i = 0; i < n_in; i++)
+        if (step.din[i] >= 0 && (status = contribute(b, g->node[k].in[i], step.din[i])))
+            return status;
+    return PA_OK;
+}
+
+pa_status pa_steps_backward(pa_steps *s, pa_graph *g, int target, int seed,
+                            const bool *wants, int *grad, pa_error *err)
+{
+    int n_values = g->n_values, n_nodes = g->n_nodes;
+    bool *on_path = calloc((size_t)n_values + 1, sizeof *on_path);
+    if (!on_path)
+        return pa_fail(err, PA_ENOMEM, "out of memory for gradients");
+    backward b = {s, g, n_values, on_path, grad, err};
+    pa_status status = PA_OK;
+    for (int v = 0; v < n_values; v++) {
+        on_path[v] = wants[v];
+        grad[v] = -1;
+    }
+    for (int k = 0; k < n_nodes; k++) {
+        const pa_node *node = &g->node[k];
+        bool any = false;
+        for (int i = 0; i < node->call.n_in; i++)
+            any = any || (on_path[node->in[i]] && !(node->call.op->no_din >> i & 1));
+        for (int i = 0; i < node->call.n_out; i++)
+            if (any && !(node->call.op->flags & PA_NO_GRAD))
+                on_path[node->out[i]] = true;
+    }
+    grad[target] = seed;
+    for (int k = n_nodes - 1; k >= 0 && status == PA_OK; k--)
+        status = backward_node(&b, k);
+    free(on_path);
+    return status;
+}
+
+/* ---- update: clipping, then one pass of the optimizer over each flat run
+ * ---------------- */
+
+typedef struct run { /* parameters that lie one behind the other in one block */
+    pa_block *block;
+    size_t begin, end; /* elements */
+} run;
+
+static int by_place(const void *a, const void *b)
+{
+    const run *x = a, *y = b;
+    if (x->block != y->block)
+        return (uintptr_t)x->block < (uintptr_t)y->block ? -1 : 1;
+    return x->begin < y->begin ? -1 : x->begin > y->begin;
+}
+
+static int merge_runs(run *r, int n)
+{
+    qsort(r, (size_t)n, sizeof *r, by_place);
+    int m = 0;
+    for (int i = 0; i < n; i++) {
+        size_t unit = PA_ALIGN / pa_dtype_size(r[i].block->dtype);
+        /* the padding between aligned neighbours has gradient 0 and stays 0 */
+        if (m && r[m - 1].block == r[i].block &&
+            r[i].begin <= (r[m - 1].end + unit - 1) / unit * unit)
+            r[m - 1].end = r[i].end;
+        else
+            r[m++] = r[i];
+    }
+    return m;
+}
+
+static pa_status view(pa_graph *g, pa_block *block, const run *r, int *value,
+                      pa_error *err)
+{
+    int64_t n = (int64_t)(r->end - r->begin);
+    if (!block)
+        return pa_fail(err, PA_ENOMEM, "out of memory for the optimizer's state");
+    return pa_graph_block(g, block, r->begin, 1, &n, value, err);
+}
+
+static pa_status clip_each(pa_steps *s, pa_graph *g, pa_optimizer *opt, const char *op,
+                           int n, const run *r, pa_error *err)
+{
+    pa_arg clip = {"clip", .num = opt->clip_at};
+    pa_status status = PA_OK;
+    for (int i = 0; i < n && status == PA_OK; i++) {
+        int grad;
+        status = view(g, pa_optimizer_grad(opt, r[i].block), &r[i], &grad, err);
+        if (status == PA_OK)
+            status = emit(s, g, op, 1, &grad, 1, &clip, NULL, err);
+    }
+    return status;
+}
+
+static pa_status clip_global(pa_steps *s, pa_graph *g, pa_optimizer *opt, int n,
+                             const run *r, pa_error *err)
+{
+    pa_arg clip = {"clip", .num = opt->clip_at};
+    int total[PA_MAX_OUT] = {-1}, grad, part[PA_MAX_OUT];
+    pa_status status = PA_OK;
+    for (int i = 0; i < n && status == PA_OK; i++) {
+        if ((status = view(g, pa_optimizer_grad(opt, r[i].block), &r[i], &grad, err)) ||
+            (status = emit(s, g, "grad_sumsq", 1, &grad, 0, NULL, part, err)))
+            return status;
+        int sum[2] = {total[0], part[0]};
+        if (total[0] < 0)
+            total[0] = part[0];
+        else
+            status = emit(s, g, "add", 2, sum, 0, NULL, total, err);
+    }
+    for (int i = 0; i < n && status == PA_OK; i++) {
+        if ((status = view(g, pa_optimizer_grad(opt, r[i].block), &r[i], &grad, err)))
+            return status;
+        int in[2] = {grad, total[0]};
+        status = emit(s, g, "grad_scale_global", 2, in, 1, &clip, NULL, err);
+    }
+    return status;
+}
+
+static pa_status update_runs(pa_steps *s, pa_graph *g, pa_optimizer *opt, int n,
+                             const run *r, pa_error *err)
+{
+    for (int i = 0; i < n; i++) {
+        int in[2 + PA_MAX_SLOTS];
+        pa_status status;
+        if ((status = view(g, r[i].block, &r[i], &in[0], err)) ||
+            (status = view(g, pa_optimizer_grad(opt, r[i].block), &r[i], &in[1], err)))
+            return status;
+        for (int k = 0; k < opt->n_slots; k++)
+            if ((status = view(g, pa_optimizer_slot(opt, r[i].block, k), &r[i],
+                               &in[2 + k], err)))
+                return status;
+        if ((status = emit(s, g, opt->op, 2 + opt->n_slots, in, opt->n_args, opt->args,
+                           NULL, err)))
+            return status;
+    }
+    return PA_OK;
+}
+
+pa_status pa_steps_update(pa_steps *s, pa_graph *g, pa_optimizer *opt, int n_params,
+                          const int *params, pa_error *err)
+{
+    run *each = malloc((size_t)(n_params + 1) * sizeof *each);
+    run *runs = malloc((size_t)(n_params + 1) * sizeof *runs);
+    pa_status status = PA_OK;
+    int before = s->n;
+    if (!each || !runs) {
+        status = pa_fail(err, PA_ENOMEM, "out of memory for the optimizer");
+        goto done;
+    }
+    for (int i = 0; i < n_params; i++) {
+        const pa_value *v = &g->value[params[i]];
+        each[i] = (run){v->block, v->offset, v->offset + v->t.size};
+    }
+    memcpy(runs, each, (size_t)n_params * sizeof *runs);
+    int n_runs = merge_runs(runs, n_params);
+    if (opt->clip == PA_CLIP_VALUE)
+        status = clip_each(s, g, opt, "grad_clip_value", n_runs, runs, err);
+    else if (opt->clip == PA_CLIP_NORM)
+        status = clip_each(s, g, opt, "grad_clip_norm", n_params, each, err);
+    else if (opt->clip == PA_CLIP_GLOBAL_NORM)
+        status = clip_global(s, g, opt, n_runs, runs, err);
+    if (status == PA_OK)
+        status = update_runs(s, g, opt, n_runs, runs, err);
+    s->n_update += s->n - before;
+done:
+    free(each);
+    free(runs);
+    return status;
+}

@@ -1,0 +1,182 @@
+/* tape.c - the same graph and the same steps as a program, but each call runs as soon as
+ * it is recorded and every value keeps memory of its own. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fpu.h"
+#include "graph/graph.h"
+
+struct pa_tape {
+    pa_graph *g;
+    pa_ctx ctx;
+    int n_tensors; /* values with memory so far; others of the graph come later */
+    int cap_tensors;
+    pa_tensor *tensor; /* per value: data */
+    int n_saved, cap_saved;
+    void **saved; /* per node */
+};
+
+pa_tape *pa_tape_new(const pa_lib *lib, uint64_t seed)
+{
+    pa_tape *t = calloc(1, sizeof *t);
+    if (!t || !(t->g = pa_graph_new(lib))) {
+        free(t);
+        return NULL;
+    }
+    t->ctx = (pa_ctx){.pool = lib->pool, .seed = seed};
+    return t;
+}
+
+void pa_tape_free(pa_tape *t)
+{
+    if (!t)
+        return;
+    for (int v = 0; v < t->n_tensors; v++)
+        if (t->g->value[v].place == PA_PLACE_ARENA && t->g->value[v].alias < 0)
+            pa_free(t->tensor[v].data);
+    for (int k = 0; k < t->n_saved; k++)
+        pa_free(t->saved[k]);
+    free(t->tensor);
+    free(t->saved);
+    pa_graph_free(t->g);
+    free(t);
+}
+
+/* Gives every value that the graph has gained its tensor and, where the tape owns it,
+ * memory. */
+static pa_status materialize(pa_tape *t, pa_error *err)
+{
+    while (t->n_tensors < t->g->n_values) {
+        int v = t->n_tensors;
+        const pa_value *value = &t->g->value[v];
+        if (!pa_grow(&t->tensor, v, &t->cap_tensors, sizeof *t->tensor))
+            return pa_fail(err, PA_ENOMEM, "out of memory for a tape");
+        t->tensor[v] = value->t;
+        if (value->alias >= 0)
+            t->tensor[v].data = t->tensor[value->alias].data;
+        else if (value->place == PA_PLACE_ARENA) {
+            t->tensor[v].data = pa_alloc(value->t.size * pa_dtype_size(value->t.dtype));
+            if (!t->tensor[v].data)
+                return pa_fail(err, PA_ENOMEM,
+                               "out of memory for a value of %zu elements",
+                               value->t.size);
+        }
+        t->n_tensors++;
+    }
+    while (t->n_saved < t->g->n_nodes) {
+        if (!pa_grow(&t->saved, t->n_saved, &t->cap_saved, sizeof *t->saved))
+            return pa_fail(err, PA_ENOMEM, "out of memory for a tape");
+        size_t bytes = t->g->node[t->n_saved].call.saved_bytes;
+        t->saved[t->n_saved] = bytes ? pa_alloc(bytes) : NULL;
+        if (bytes && !t->saved[t->n_saved])
+            return pa_fail(err, PA_ENOMEM, "out of memory for %zu saved bytes", bytes);
+        t->n_saved++;
+    }
+    return PA_OK;
+}
+
+static pa_status run(pa_tape *t, const pa_step *s, pa_error *err)
+{
+    const pa_op *op = t->g->node[s->node].call.op;
+    if (op->flags & PA_ALIAS)
+        return PA_OK;
+    pa_call c;
+    pa_call_bind(&c, t->g, s, t->tensor);
+    c.saved = t->saved[s->node];
+    void *scratch = NULL;
+    if (c.scratch_bytes && !(scratch = pa_alloc(c.scratch_bytes)))
+        return pa_fail(err, PA_ENOMEM, "out of memory for %zu bytes of scratch",
+                       c.scratch_bytes);
+    c.scratch = scratch;
+    pa_fpu before = pa_fpu_get();
+    pa_fpu_flush_denormals();
+    (s->direction == PA_FORWARD ? op->forward : op->backward)(&c, &t->ctx);
+    pa_fpu_set(before);
+    pa_free(scratch);
+    return PA_OK;
+}
+
+pa_status pa_tape_leaf(pa_tape *t, pa_dtype dtype, int rank, const int64_t *dim,
+                       void *data, bool wants_grad, int *value, pa_error *err)
+{
+    pa_value v = {.place = PA_PLACE_LEAF, .alias = -1, .trainable = wants_grad};
+    pa_status status = pa_tensor_init(&v.t, dtype, rank, dim, err);
+    v.t.data = data;
+    if (status == PA_OK)
+        status = pa_graph_value(t->g, &v, value, err);
+    return status ? status : materialize(t, err);
+}
+
+pa_status pa_tape_apply(pa_tape *t, const char *op, int n_in, const int *in, int n_args,
+                        const pa_arg *args, int *out, pa_error *err)
+{
+    int made[PA_MAX_OUT];
+    pa_status status = pa_graph_apply(t->g, op, n_in, in, n_args, args, made, err);
+    if (status == PA_OK)
+        status = materialize(t, err);
+    pa_step s = {.node = t->g->n_nodes - 1, .direction = PA_FORWARD};
+    if (status == PA_OK)
+        status = run(t, &s, err);
+    for (int i = 0; status == PA_OK && i < t->g->node[s.node].call.n_out; i++)
+        out[i] = made[i];
+    return status;
+}
+
+const pa_tensor *pa_tape_tensor(const pa_tape *t, int value)
+{
+    return value >= 0 && value < t->n_tensors ? &t->tensor[value] : NULL;
+}
+
+static pa_status make_seed(pa_tape *t, int target, const void *seed, int *value,
+                           pa_error *err)
+{
+    pa_tensor like = t->tensor[target];
+    pa_block *b = pa_block_new(like.dtype, like.size);
+    if (!b)
+        return pa_fail(err, PA_ENOMEM, "out of memory for a gradient");
+    if (seed && like.size)
+        memcpy(b->data, seed, like.size * pa_dtype_size(like.dtype));
+    for (size_t i = 0; !seed && i < like.size; i++)
+        if (like.dtype == PA_F64)
+            ((double *)b->data)[i] = 1;
+        else
+            ((float *)b->data)[i] = 1;
+    pa_status status = pa_graph_block(t->g, b, 0, like.rank, like.dim, value, err);
+    pa_block_unref(b);
+    return status;
+}
+
+pa_status pa_tape_gradient(pa_tape *t, int target, const void *seed, int n,
+                           const int *sources, int *grad, pa_error *err)
+{
+    const pa_tensor *to = pa_tape_tensor(t, target);
+    if (!to || to->dtype == PA_I32)
+        return pa_fail(err, PA_EVALUE,
+                       "gradient: the target is not a floating-point value");
+    pa_steps steps = {0};
+    size_t values = (size_t)t->g->n_values + 1;
+    bool *wants = calloc(values, sizeof *wants);
+    int *all = malloc(values * sizeof *all), seeded;
+    pa_status status = wants && all
+                           ? make_seed(t, target, seed, &seeded, err)
+                           : pa_fail(err, PA_ENOMEM, "out of memory for gradients");
+    for (int i = 0; i < n && status == PA_OK; i++) {
+        if (!pa_tape_tensor(t, sources[i]))
+            status = pa_fail(err, PA_EVALUE,
+                             "gradient: source %d is not a value of this tape", i);
+        else
+            wants[sources[i]] = true;
+    }
+    if (status == PA_OK)
+        status = pa_steps_backward(&steps, t->g, target, seeded, wants, all, err);
+    if (status == PA_OK)
+        status = materialize(t, err);
+    for (int k = 0; k < steps.n && status == PA_OK; k++)
+        status = run(t, &steps.step[k], err);
+    for (int i = 0; i < n && status == PA_OK; i++)
+        grad[i] = all[sources[i]];
+    pa_steps_free(&steps);
+    free(wants);
+    free(all);
+    return status;
+}
