@@ -12,16 +12,19 @@
 typedef struct pa_pool pa_pool;
 
 /* Runs one chunk, 0 <= chunk < n. `worker` is below the pool's thread count and is
- * distinct among the threads running at the same time (0 is the caller). */
+ * distinct among the threads running at the same time (0 is the caller). A task must not
+ * fork. It runs in the caller's rounding and denormal mode, and floating-point
+ * exceptions raised in it are the caller's afterwards, whichever thread ran it. */
 typedef void pa_task(void *arg, ptrdiff_t chunk, int worker);
 
 /* A pool for up to `threads` threads, the caller's included; threads are started on
  * first use. NULL: out of memory. */
 pa_pool *pa_pool_new(int threads);
-void pa_pool_free(pa_pool *pool); /* joins the threads */
+void pa_pool_free(pa_pool *pool); /* joins the threads; a pool that another thread is
+                                     just using is left to that thread to free */
 
-int pa_pool_threads(const pa_pool *pool); /* 1 for NULL */
-void pa_pool_resize(pa_pool *pool, int threads);
+int pa_pool_threads(const pa_pool *pool);        /* 1 for NULL */
+void pa_pool_resize(pa_pool *pool, int threads); /* at any time, from any thread */
 
 /* Runs task(arg, i, worker) for every chunk i in [0, n) and returns when all are done.
  * Safe with pool NULL, from several threads at once, from inside a task, and in the

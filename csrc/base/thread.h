@@ -1,0 +1,250 @@
+/* thread.h - the few atomics, locks and threads that the pool needs, over POSIX and
+ * Win32. All atomics are sequentially consistent: none of them is on a hot path, and
+ * the pool's proofs lean on one total order.
+ *
+ * The Win32 half compiles to direct calls of documented functions but has not been run:
+ * no Windows machine was at hand. */
+#ifndef PA_THREAD_H
+#define PA_THREAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef _WIN32
+#define WIN32_LEAN_AND_MEAN
+#include <windows.h>
+#include <process.h>
+#else
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+#endif
+
+enum { PA_CACHE_LINE = 128 }; /* bytes; two of 64, which some processors fetch in pairs */
+
+/* ---- atomics --------------------------------------------------------------------- */
+
+#if defined(_MSC_VER) && !defined(__clang__) /* <stdatomic.h> may be missing */
+
+typedef struct pa_atomic {
+    volatile LONG64 v;
+} pa_atomic;
+
+static inline int64_t pa_atomic_get(const pa_atomic *a)
+{
+    return InterlockedCompareExchange64((volatile LONG64 *)&a->v, 0, 0);
+}
+static inline int64_t pa_atomic_swap(pa_atomic *a, int64_t v)
+{
+    return InterlockedExchange64(&a->v, v);
+}
+static inline int64_t pa_atomic_add(pa_atomic *a, int64_t v) /* returns the old value */
+{
+    return InterlockedExchangeAdd64(&a->v, v);
+}
+static inline int64_t pa_atomic_or(pa_atomic *a, int64_t v)
+{
+    return InterlockedOr64(&a->v, v);
+}
+static inline bool pa_atomic_cas(pa_atomic *a, int64_t from, int64_t to)
+{
+    return InterlockedCompareExchange64(&a->v, to, from) == from;
+}
+
+#else
+#include <stdatomic.h>
+
+typedef struct pa_atomic {
+    _Atomic int64_t v;
+} pa_atomic;
+
+static inline int64_t pa_atomic_get(const pa_atomic *a)
+{
+    return atomic_load(&((pa_atomic *)(uintptr_t)a)->v);
+}
+static inline int64_t pa_atomic_swap(pa_atomic *a, int64_t v)
+{
+    return atomic_exchange(&a->v, v);
+}
+static inline int64_t pa_atomic_add(pa_atomic *a, int64_t v) /* returns the old value */
+{
+    return atomic_fetch_add(&a->v, v);
+}
+static inline int64_t pa_atomic_or(pa_atomic *a, int64_t v)
+{
+    return atomic_fetch_or(&a->v, v);
+}
+static inline bool pa_atomic_cas(pa_atomic *a, int64_t from, int64_t to)
+{
+    return atomic_compare_exchange_strong(&a->v, &from, to);
+}
+#endif
+
+static inline void pa_atomic_set(pa_atomic *a, int64_t v)
+{
+    (void)pa_atomic_swap(a, v);
+}
+
+/* Tells the core that this is a spin loop. */
+static inline void pa_cpu_relax(void)
+{
+#if defined(_MSC_VER) && !defined(__clang__)
+    YieldProcessor();
+#elif defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb" ::: "memory"); /* `yield` is a no-op on most cores */
+#endif
+}
+
+/* ---- locks, conditions, threads --------------------------------------------------- */
+
+#ifdef _WIN32
+
+typedef SRWLOCK pa_mutex;
+typedef CONDITION_VARIABLE pa_cond;
+typedef HANDLE pa_thread;
+#define PA_THREAD_MAIN(name, arg) unsigned __stdcall name(void *arg)
+typedef unsigned(__stdcall *pa_thread_main)(void *);
+
+static inline bool pa_mutex_init(pa_mutex *m)
+{
+    InitializeSRWLock(m);
+    return true;
+}
+static inline void pa_mutex_destroy(pa_mutex *m)
+{
+    (void)m;
+}
+static inline void pa_mutex_lock(pa_mutex *m)
+{
+    AcquireSRWLockExclusive(m);
+}
+static inline void pa_mutex_unlock(pa_mutex *m)
+{
+    ReleaseSRWLockExclusive(m);
+}
+static inline bool pa_cond_init(pa_cond *c)
+{
+    InitializeConditionVariable(c);
+    return true;
+}
+static inline void pa_cond_destroy(pa_cond *c)
+{
+    (void)c;
+}
+static inline void pa_cond_wait(pa_cond *c, pa_mutex *m)
+{
+    SleepConditionVariableSRW(c, m, INFINITE, 0);
+}
+static inline void pa_cond_wake_all(pa_cond *c)
+{
+    WakeAllConditionVariable(c);
+}
+static inline void pa_thread_yield(void)
+{
+    SwitchToThread();
+}
+static inline bool pa_thread_start(pa_thread *t, pa_thread_main entry, void *arg)
+{
+    *t = (HANDLE)_beginthreadex(NULL, 0, entry, arg, 0, NULL);
+    return *t != NULL;
+}
+static inline void pa_thread_join(pa_thread t)
+{
+    WaitForSingleObject(t, INFINITE);
+    CloseHandle(t);
+}
+static inline int64_t pa_process_id(void)
+{
+    return 1; /* no fork */
+}
+static inline int64_t pa_nanoseconds(void)
+{
+    LARGE_INTEGER now, hertz;
+    QueryPerformanceCounter(&now);
+    QueryPerformanceFrequency(&hertz);
+    return (int64_t)((double)now.QuadPart * 1e9 / (double)hertz.QuadPart);
+}
+
+#else
+
+typedef pthread_mutex_t pa_mutex;
+typedef pthread_cond_t pa_cond;
+typedef pthread_t pa_thread;
+#define PA_THREAD_MAIN(name, arg) void *name(void *arg)
+typedef void *(*pa_thread_main)(void *);
+
+static inline bool pa_mutex_init(pa_mutex *m)
+{
+    return pthread_mutex_init(m, NULL) == 0;
+}
+static inline void pa_mutex_destroy(pa_mutex *m)
+{
+    pthread_mutex_destroy(m);
+}
+static inline void pa_mutex_lock(pa_mutex *m)
+{
+    pthread_mutex_lock(m);
+}
+static inline void pa_mutex_unlock(pa_mutex *m)
+{
+    pthread_mutex_unlock(m);
+}
+static inline bool pa_cond_init(pa_cond *c)
+{
+    return pthread_cond_init(c, NULL) == 0;
+}
+static inline void pa_cond_destroy(pa_cond *c)
+{
+    pthread_cond_destroy(c);
+}
+static inline void pa_cond_wait(pa_cond *c, pa_mutex *m)
+{
+    pthread_cond_wait(c, m);
+}
+static inline void pa_cond_wake_all(pa_cond *c)
+{
+    pthread_cond_broadcast(c);
+}
+static inline void pa_thread_yield(void)
+{
+    sched_yield();
+}
+
+/* Signals stay with the threads of the host program: Ctrl-C must reach its handler
+ * there, and a worker has nothing to interrupt. */
+static inline bool pa_thread_start(pa_thread *t, pa_thread_main entry, void *arg)
+{
+    sigset_t all, old;
+    sigfillset(&all);
+    sigdelset(&all, SIGSEGV); /* a fault is the thread's own */
+    sigdelset(&all, SIGBUS);
+    sigdelset(&all, SIGFPE);
+    sigdelset(&all, SIGILL);
+    bool masked = pthread_sigmask(SIG_SETMASK, &all, &old) == 0;
+    bool ok = pthread_create(t, NULL, entry, arg) == 0;
+    if (masked)
+        pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return ok;
+}
+static inline void pa_thread_join(pa_thread t)
+{
+    pthread_join(t, NULL);
+}
+static inline int64_t pa_process_id(void)
+{
+    return (int64_t)getpid();
+}
+static inline int64_t pa_nanoseconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+#endif
+
+#endif
