@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/cpu.h"
 #include "base/fpu.h"
 #include "base/thread.h"
 
@@ -207,6 +208,14 @@ static int child(pa_pool *pool, int depth)
         check_counts(p, 500, "in a child");
         free(p);
     }
+    bool helped = pa_cpu_count() == 1; /* then a pool has no workers */
+    for (int i = 0; i < 2000 && !helped; i++) {
+        probe *p = new_probe(pool, 1000);
+        pa_pool_run(pool, count, p, 100);
+        helped = pa_atomic_get(&p->max_worker) > 0;
+        free(p);
+    }
+    CHECK(helped, "the child's pool has no threads of its own");
     if (depth > 0) {
         int status = 1;
         pid_t pid = fork();
