@@ -1,0 +1,80 @@
+/* objects.h - the Python objects over the C core, and the conversions they share. */
+#ifndef PA_PY_OBJECTS_H
+#define PA_PY_OBJECTS_H
+
+#include "py/state.h"
+
+typedef struct pa_py_block { /* memory of parameters, gradients, slots */
+    PyObject_HEAD
+    pa_block *block;
+} pa_py_block;
+
+typedef struct pa_py_graph { /* a graph or a tape: exactly one of the two is set */
+    PyObject_HEAD
+    PyObject *lib_owner; /* keeps the tables and threads alive */
+    pa_lib *lib;
+    pa_graph *graph;
+    pa_tape *tape;
+    PyObject *leaves; /* tape: list of the arrays that leaves borrow */
+} pa_py_graph;
+
+typedef struct pa_py_value { /* a value of a graph or tape */
+    PyObject_HEAD
+    pa_py_graph *owner;
+    int id;
+    PyObject *tag; /* a dict for the layers' own notes, or NULL */
+} pa_py_value;
+
+typedef struct pa_py_optimizer {
+    PyObject_HEAD
+    PyObject *lib_owner;
+    pa_optimizer *opt;
+} pa_py_optimizer;
+
+static inline pa_state *pa_py_state_of(PyObject *self)
+{
+    return (pa_state *)PyType_GetModuleState(Py_TYPE(self));
+}
+
+/* ---- args.c ------------------------------------------------------------------------- */
+
+typedef struct pa_py_args { /* keyword arguments of one operator */
+    int n;
+    pa_arg arg[PA_MAX_ATTR];
+    int64_t list[PA_MAX_ATTR][PA_MAX_RANK];
+} pa_py_args;
+
+/* From a dict (or NULL, None). Strings are borrowed from the dict. */
+int pa_py_args_get(pa_py_args *a, const pa_op *op, PyObject *dict);
+
+/* A shape (a sequence of ints, or one int) into dim; the rank, or -1. */
+int pa_py_shape(PyObject *o, int64_t dim[PA_MAX_RANK]);
+
+/* float32, float64 or int32 from whatever NumPy takes for a dtype; -1 on error. */
+int pa_py_dtype(PyObject *o);
+int pa_py_npy_type(pa_dtype dtype);
+PyObject *pa_py_shape_tuple(const pa_tensor *t);
+
+/* A C-contiguous, aligned, native array of float32, float64 or int32 (integers become
+ * int32 or floats as NumPy would promote them); a new reference. */
+PyArrayObject *pa_py_array(PyObject *o);
+void pa_py_tensor(PyArrayObject *a, pa_tensor *t);
+
+/* The number of an operator, or -1 with an exception. */
+int pa_py_find_op(const pa_lib *lib, PyObject *name);
+
+/* ---- block.c, graph.c, optimizer.c, program.c: add their types to the module ------------ */
+
+int pa_py_add_type(PyObject *module, int which, PyType_Spec *spec);
+int pa_py_block_add(PyObject *module);
+int pa_py_values_add(PyObject *module);
+int pa_py_optimizer_add(PyObject *module);
+int pa_py_program_add(PyObject *module);
+
+PyObject *pa_py_block_wrap(pa_state *state, pa_block *block); /* takes a reference */
+
+/* Applies an operator to a tuple of values of `owner`, arrays becoming constants. */
+PyObject *pa_py_value_apply(pa_py_graph *owner, PyObject *name, PyObject *inputs,
+                            PyObject *attrs);
+
+#endif
