@@ -159,76 +159,79 @@ pa_status pa_graph_const(pa_graph *g, pa_dtype dtype, int rank, const int64_t *d
     return status;
 }
 
-/* ---- nodes ---------------------------------------------------------------------------
+/* ---- calls and nodes -----------------------------------------------------------------
  */
 
 /* The dtype whose variant runs an op: its attribute "dtype" when it has one (cast), else
  * the dtype of its first floating-point input. */
-static pa_dtype variant(const pa_graph *g, const pa_op *op, const pa_attr *attr, int n_in,
-                        const int *in)
+static pa_dtype variant(const pa_op *op, const pa_attr *attr, int n_in,
+                        pa_tensor *const *in)
 {
     int i = 0;
     for (const pa_attr_desc *d = op->attrs; d && d->name; d++, i++)
         if (strcmp(d->name, "dtype") == 0)
             return attr[i].num == PA_F64 ? PA_F64 : PA_F32;
     for (i = 0; i < n_in; i++)
-        if (g->value[in[i]].t.dtype != PA_I32)
-            return g->value[in[i]].t.dtype;
+        if (in[i]->dtype != PA_I32)
+            return in[i]->dtype;
     return PA_F32;
 }
 
-static pa_status check_inputs(const pa_graph *g, const pa_op *op, int n_in, const int *in,
-                              pa_error *err)
+pa_status pa_call_prepare(pa_call *c, pa_attr attr[PA_MAX_ATTR],
+                          pa_tensor result[PA_MAX_OUT], const pa_lib *lib, int index,
+                          int n_in, pa_tensor *const *in, int n_args, const pa_arg *args,
+                          pa_error *err)
 {
+    const pa_op *op = lib->table[PA_F32]->ops[index];
     if (n_in < op->min_in || n_in > op->max_in)
         return pa_fail(err, PA_ETYPE, "%s: got %d inputs, expected %d to %d (%s)",
                        op->name, n_in, op->min_in, op->max_in,
                        op->in_names ? op->in_names : "");
+    pa_status status = pa_attrs_set(attr, lib->table[PA_F32], op, n_args, args, err);
+    if (status)
+        return status;
+    memset(c, 0, sizeof *c);
+    c->table = lib->table[variant(op, attr, n_in, in)];
+    c->op = c->table->ops[index];
+    c->attr = attr;
+    c->n_in = n_in;
+    c->n_out = op->n_out;
     for (int i = 0; i < n_in; i++)
-        if (in[i] < 0 || in[i] >= g->n_values)
-            return pa_fail(err, PA_EVALUE, "%s: input %d is not a value of this graph",
-                           op->name, i);
-    return PA_OK;
+        c->in[i] = in[i];
+    for (int i = 0; i < op->n_out; i++) {
+        memset(&result[i], 0, sizeof result[i]);
+        c->out[i] = &result[i];
+    }
+    return c->op->shape(c, err);
 }
 
 pa_status pa_graph_apply(pa_graph *g, const char *name, int n_in, const int *in,
                          int n_args, const pa_arg *args, int *out, pa_error *err)
 {
-    const pa_table *table = g->lib->table[PA_F32];
-    int index = pa_table_find(table, name);
+    int index = pa_table_find(g->lib->table[PA_F32], name);
     if (index < 0)
         return pa_fail(err, PA_EVALUE, "unknown operator '%.60s'", name);
-    pa_status status = check_inputs(g, table->ops[index], n_in, in, err);
+    pa_node node = {.call = {0}};
+    pa_tensor *tensors[PA_MAX_IN], result[PA_MAX_OUT];
+    for (int i = 0; i < n_in && i < PA_MAX_IN; i++) {
+        if (in[i] < 0 || in[i] >= g->n_values)
+            return pa_fail(err, PA_EVALUE, "%s: input %d is not a value of this graph",
+                           name, i);
+        tensors[i] = &g->value[in[i]].t;
+        node.in[i] = in[i];
+    }
+    pa_status status = pa_call_prepare(&node.call, node.attr, result, g->lib, index, n_in,
+                                       tensors, n_args, args, err);
     if (status)
         return status;
-    pa_node node = {.call = {.n_in = n_in}};
-    status = pa_attrs_set(node.attr, table, table->ops[index], n_args, args, err);
-    if (status)
-        return status;
-    table = g->lib->table[variant(g, table->ops[index], node.attr, n_in, in)];
-
-    const pa_op *op = table->ops[index];
-    pa_call *c = &node.call;
-    pa_tensor result[PA_MAX_OUT] = {{0}};
-    c->op = op;
-    c->table = table;
-    c->attr = node.attr;
-    c->n_out = op->n_out;
-    c->key = (uint64_t)g->n_nodes;
-    for (int i = 0; i < n_in; i++)
-        c->in[i] = &g->value[in[i]].t, node.in[i] = in[i];
-    for (int i = 0; i < op->n_out; i++)
-        c->out[i] = &result[i];
-    status = op->shape(c, err);
-    if (status)
-        return status;
+    node.call.key = (uint64_t)g->n_nodes;
     if (!pa_grow(&g->node, g->n_nodes, &g->cap_nodes, sizeof *g->node))
         return pa_fail(err, PA_ENOMEM, "out of memory for a graph of %d nodes",
                        g->n_nodes);
-    for (int i = 0; i < op->n_out; i++) {
+    for (int i = 0; i < node.call.n_out; i++) {
         pa_value v = {.t = result[i], .place = PA_PLACE_ARENA, .alias = -1};
         v.t.data = NULL;
-        if (i == 0 && (op->flags & PA_ALIAS))
+        if (i == 0 && (node.call.op->flags & PA_ALIAS))
             v.alias = in[0];
         status = pa_graph_value(g, &v, &node.out[i], err);
         if (status)
@@ -237,4 +240,27 @@ pa_status pa_graph_apply(pa_graph *g, const char *name, int n_in, const int *in,
     }
     g->node[g->n_nodes++] = node;
     return PA_OK;
+}
+
+/* ---- one call by itself
+ * ---------------------------------------------------------------- */
+
+pa_status pa_call_run(pa_call *c, const pa_ctx *ctx, pa_error *err)
+{
+    pa_status status = PA_OK;
+    if (c->op->flags & PA_ALIAS) {
+        size_t bytes = c->in[0]->size * pa_dtype_size(c->in[0]->dtype);
+        if (bytes)
+            memcpy(c->out[0]->data, c->in[0]->data, bytes);
+        return PA_OK;
+    }
+    c->scratch = c->scratch_bytes ? pa_alloc(c->scratch_bytes) : NULL;
+    if (c->scratch_bytes && !c->scratch)
+        status = pa_fail(err, PA_ENOMEM, "%s: out of memory for %zu bytes of scratch",
+                         c->op->name, c->scratch_bytes);
+    else
+        c->op->forward(c, ctx);
+    pa_free(c->scratch);
+    c->scratch = NULL;
+    return status;
 }

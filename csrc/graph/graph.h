@@ -67,6 +67,13 @@ pa_status pa_attrs_set(pa_attr attr[PA_MAX_ATTR], const pa_table *table, const p
                        int n_args, const pa_arg *args, pa_error *err);
 
 /* graph.c */
+/* A call by operator number: attributes set, shapes inferred into `result`. */
+pa_status pa_call_prepare(pa_call *c, pa_attr attr[PA_MAX_ATTR],
+                          pa_tensor result[PA_MAX_OUT], const pa_lib *lib, int index,
+                          int n_in, pa_tensor *const *in, int n_args, const pa_arg *args,
+                          pa_error *err);
+/* Runs a prepared call whose outputs have been given memory; nothing is saved. */
+pa_status pa_call_run(pa_call *c, const pa_ctx *ctx, pa_error *err);
 pa_status pa_graph_value(pa_graph *g, const pa_value *v, int *value, pa_error *err);
 pa_status pa_graph_block(pa_graph *g, pa_block *block, size_t offset, int rank,
                          const int64_t *dim, int *value, pa_error *err);

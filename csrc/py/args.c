@@ -10,24 +10,26 @@ int pa_py_find_op(const pa_lib *lib, PyObject *name)
         return -1;
     int index = pa_table_find(lib->table[0], text);
     if (index < 0)
-        PyErr_Format(PyExc_ValueError, "unknown operator '%.60s'; pyact._core.op_names() lists them",
-                     text);
+        PyErr_Format(PyExc_ValueError,
+                     "unknown operator '%.60s'; pyact._core.op_names() lists them", text);
     return index;
 }
 
-static int get_list(pa_arg *arg, int64_t *list, const char *op, const char *name, PyObject *value)
+static int get_list(pa_arg *arg, int64_t *list, const char *op, const char *name,
+                    PyObject *value)
 {
     PyObject *one = PyIndex_Check(value) ? PyTuple_Pack(1, value) : NULL;
     if (PyErr_Occurred())
         return -1;
-    PyObject *seq = PySequence_Fast(one ? one : value, "expected a sequence of whole numbers");
+    PyObject *seq =
+        PySequence_Fast(one ? one : value, "expected a sequence of whole numbers");
     Py_XDECREF(one);
     if (!seq)
         return -1;
     Py_ssize_t n = PySequence_Fast_GET_SIZE(seq);
     if (n > PA_MAX_RANK) {
-        PyErr_Format(PyExc_ValueError, "%s: %s: got %zd numbers, expected at most %d", op, name, n,
-                     PA_MAX_RANK);
+        PyErr_Format(PyExc_ValueError, "%s: %s: got %zd numbers, expected at most %d", op,
+                     name, n, PA_MAX_RANK);
         Py_DECREF(seq);
         return -1;
     }
@@ -69,8 +71,8 @@ static int get_one(pa_py_args *a, const pa_op *op, const char *name, PyObject *v
     } else {
         arg->num = PyFloat_AsDouble(value);
         if (arg->num == -1 && PyErr_Occurred()) {
-            PyErr_Format(PyExc_TypeError, "%s: %s: got %.100s, expected a number", op->name, name,
-                         Py_TYPE(value)->tp_name);
+            PyErr_Format(PyExc_TypeError, "%s: %s: got %.100s, expected a number",
+                         op->name, name, Py_TYPE(value)->tp_name);
             return -1;
         }
     }
@@ -84,8 +86,8 @@ int pa_py_args_get(pa_py_args *a, const pa_op *op, PyObject *dict)
     if (!dict || dict == Py_None)
         return 0;
     if (!PyDict_Check(dict)) {
-        PyErr_Format(PyExc_TypeError, "%s: attributes: got %.100s, expected a dict", op->name,
-                     Py_TYPE(dict)->tp_name);
+        PyErr_Format(PyExc_TypeError, "%s: attributes: got %.100s, expected a dict",
+                     op->name, Py_TYPE(dict)->tp_name);
         return -1;
     }
     PyObject *key, *value;
@@ -119,7 +121,8 @@ int pa_py_dtype(PyObject *o)
         if (PyArray_EquivTypenums(type, pa_py_npy_type((pa_dtype)d)))
             found = d;
     if (found < 0)
-        PyErr_Format(PyExc_TypeError, "dtype: got %R, expected float32, float64 or int32", descr);
+        PyErr_Format(PyExc_TypeError, "dtype: got %R, expected float32, float64 or int32",
+                     descr);
     Py_DECREF(descr);
     return found;
 }
@@ -162,9 +165,10 @@ PyArrayObject *pa_py_array(PyObject *o)
         type = NPY_INT32;
     int want = computed_type(type);
     if (want < 0) {
-        PyErr_Format(PyExc_TypeError,
-                     "array of dtype %R: expected real numbers (float32, float64, integers)",
-                     PyArray_DESCR(any));
+        PyErr_Format(
+            PyExc_TypeError,
+            "array of dtype %R: expected real numbers (float32, float64, integers)",
+            PyArray_DESCR(any));
         Py_DECREF(any);
         return NULL;
     }

@@ -22,7 +22,8 @@ static PyObject *block_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (d < 0)
         return NULL;
     if (size < 0)
-        return PyErr_Format(PyExc_ValueError, "Block: size: got %zd, expected 0 or more", size);
+        return PyErr_Format(PyExc_ValueError, "Block: size: got %zd, expected 0 or more",
+                            size);
     pa_block *block = pa_block_new((pa_dtype)d, (size_t)size);
     if (!block)
         return PyErr_NoMemory();
@@ -42,8 +43,9 @@ static void block_dealloc(PyObject *self)
     Py_DECREF(type);
 }
 
-PyDoc_STRVAR(view_doc, "view(offset, shape)\n--\n\nA writable array over the block's memory, "
-                       "`offset` elements from its begin.");
+PyDoc_STRVAR(view_doc,
+             "view(offset, shape)\n--\n\nA writable array over the block's memory, "
+             "`offset` elements from its begin.");
 
 static PyObject *block_view(PyObject *self, PyObject *args)
 {
@@ -63,8 +65,8 @@ static PyObject *block_view(PyObject *self, PyObject *args)
         return pa_py_raise(status, &err);
     if (offset < 0 || (size_t)offset > b->size || t.size > b->size - (size_t)offset)
         return PyErr_Format(PyExc_ValueError,
-                            "Block.view: %zu elements at %zd, but the block has %zu", t.size,
-                            offset, b->size);
+                            "Block.view: %zu elements at %zd, but the block has %zu",
+                            t.size, offset, b->size);
     npy_intp dims[PA_MAX_RANK];
     for (int i = 0; i < rank; i++)
         dims[i] = (npy_intp)dim[i];
@@ -84,7 +86,8 @@ static PyObject *block_size(PyObject *self, void *unused)
 static PyObject *block_dtype(PyObject *self, void *unused)
 {
     (void)unused;
-    return (PyObject *)PyArray_DescrFromType(pa_py_npy_type(((pa_py_block *)self)->block->dtype));
+    return (PyObject *)PyArray_DescrFromType(
+        pa_py_npy_type(((pa_py_block *)self)->block->dtype));
 }
 
 static PyMethodDef block_methods[] = {
@@ -98,7 +101,8 @@ static PyGetSetDef block_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-PyDoc_STRVAR(block_doc, "Block(dtype, size)\n--\n\nZeroed, aligned memory for parameters.");
+PyDoc_STRVAR(block_doc,
+             "Block(dtype, size)\n--\n\nZeroed, aligned memory for parameters.");
 
 static PyType_Slot block_slots[] = {
     {Py_tp_new, (void *)block_new},         {Py_tp_dealloc, (void *)block_dealloc},

@@ -224,7 +224,9 @@ static int module_exec(PyObject *module)
         return -1;
     if (PyModule_AddStringConstant(module, "compiler", COMPILER) < 0)
         return -1;
-    return pa_py_ufuncs_add(module, state);
+    if (pa_py_ufuncs_add(module, state) < 0)
+        return -1;
+    return pa_py_graph_add(module, state);
 }
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg)

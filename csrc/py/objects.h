@@ -5,13 +5,11 @@
 #include "py/state.h"
 
 typedef struct pa_py_block { /* memory of parameters, gradients, slots */
-    PyObject_HEAD
-    pa_block *block;
+    PyObject_HEAD pa_block *block;
 } pa_py_block;
 
 typedef struct pa_py_graph { /* a graph or a tape: exactly one of the two is set */
-    PyObject_HEAD
-    PyObject *lib_owner; /* keeps the tables and threads alive */
+    PyObject_HEAD PyObject *lib_owner; /* keeps the tables and threads alive */
     pa_lib *lib;
     pa_graph *graph;
     pa_tape *tape;
@@ -19,15 +17,13 @@ typedef struct pa_py_graph { /* a graph or a tape: exactly one of the two is set
 } pa_py_graph;
 
 typedef struct pa_py_value { /* a value of a graph or tape */
-    PyObject_HEAD
-    pa_py_graph *owner;
+    PyObject_HEAD pa_py_graph *owner;
     int id;
     PyObject *tag; /* a dict for the layers' own notes, or NULL */
 } pa_py_value;
 
 typedef struct pa_py_optimizer {
-    PyObject_HEAD
-    PyObject *lib_owner;
+    PyObject_HEAD PyObject *lib_owner;
     pa_optimizer *opt;
 } pa_py_optimizer;
 
@@ -36,7 +32,8 @@ static inline pa_state *pa_py_state_of(PyObject *self)
     return (pa_state *)PyType_GetModuleState(Py_TYPE(self));
 }
 
-/* ---- args.c ------------------------------------------------------------------------- */
+/* ---- args.c -------------------------------------------------------------------------
+ */
 
 typedef struct pa_py_args { /* keyword arguments of one operator */
     int n;
@@ -63,7 +60,8 @@ void pa_py_tensor(PyArrayObject *a, pa_tensor *t);
 /* The number of an operator, or -1 with an exception. */
 int pa_py_find_op(const pa_lib *lib, PyObject *name);
 
-/* ---- block.c, graph.c, optimizer.c, program.c: add their types to the module ------------ */
+/* ---- block.c, graph.c, optimizer.c, program.c: add their types to the module
+ * ------------ */
 
 int pa_py_add_type(PyObject *module, int which, PyType_Spec *spec);
 int pa_py_block_add(PyObject *module);

@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-/* ---- values --------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------
+ */
 
 static const pa_tensor *tensor_of(const pa_py_value *v)
 {
@@ -94,24 +95,27 @@ static PyObject *value_repr(PyObject *self)
                                 pa_dtype_name(t->dtype), pa_shape_text(t, buf));
 }
 
-PyDoc_STRVAR(numpy_doc, "numpy()\n--\n\nA copy of the value as an array. Only values of a Tape "
-                        "hold numbers.");
+PyDoc_STRVAR(numpy_doc,
+             "numpy()\n--\n\nA copy of the value as an array. Only values of a Tape "
+             "hold numbers.");
 
 static PyObject *value_numpy(PyObject *self, PyObject *unused)
 {
     (void)unused;
     pa_py_value *v = (pa_py_value *)self;
     if (!v->owner->tape)
-        return PyErr_Format(PyExc_TypeError,
-                            "this Value is symbolic: it stands for a number in a graph that has "
-                            "not run, so it cannot become an array");
+        return PyErr_Format(
+            PyExc_TypeError,
+            "this Value is symbolic: it stands for a number in a graph that has "
+            "not run, so it cannot become an array");
     const pa_tensor *t = tensor_of(v);
     npy_intp dims[PA_MAX_RANK];
     for (int i = 0; i < t->rank; i++)
         dims[i] = (npy_intp)t->dim[i];
     PyObject *a = PyArray_SimpleNew(t->rank, dims, pa_py_npy_type(t->dtype));
     if (a && t->size)
-        memcpy(PyArray_DATA((PyArrayObject *)a), t->data, t->size * pa_dtype_size(t->dtype));
+        memcpy(PyArray_DATA((PyArrayObject *)a), t->data,
+               t->size * pa_dtype_size(t->dtype));
     return a;
 }
 
@@ -147,7 +151,8 @@ static PyType_Spec value_spec = {
     .slots = value_slots,
 };
 
-/* ---- graphs and tapes ------------------------------------------------------------------- */
+/* ---- graphs and tapes
+ * ------------------------------------------------------------------- */
 
 static pa_py_graph *owner_new(PyTypeObject *type)
 {
@@ -203,8 +208,9 @@ static void owner_dealloc(PyObject *o)
     Py_DECREF(type);
 }
 
-PyDoc_STRVAR(input_doc, "input(shape, dtype)\n--\n\nA value fed anew for every batch; shape[0] "
-                        "is the batch.");
+PyDoc_STRVAR(input_doc,
+             "input(shape, dtype)\n--\n\nA value fed anew for every batch; shape[0] "
+             "is the batch.");
 
 static PyObject *graph_input(PyObject *o, PyObject *args)
 {
@@ -221,8 +227,9 @@ static PyObject *graph_input(PyObject *o, PyObject *args)
     return status ? pa_py_raise(status, &err) : value_wrap(self, id);
 }
 
-PyDoc_STRVAR(param_doc, "param(block, offset, shape, trainable)\n--\n\nA parameter that lies in a "
-                        "Block. The same place given twice is the same value.");
+PyDoc_STRVAR(param_doc,
+             "param(block, offset, shape, trainable)\n--\n\nA parameter that lies in a "
+             "Block. The same place given twice is the same value.");
 
 static PyObject *graph_param(PyObject *o, PyObject *args)
 {
@@ -231,18 +238,18 @@ static PyObject *graph_param(PyObject *o, PyObject *args)
     Py_ssize_t offset;
     int trainable, id;
     int64_t dim[PA_MAX_RANK];
-    if (!PyArg_ParseTuple(args, "O!nOp:param", pa_py_state_of(o)->type[PA_PY_BLOCK], &block,
-                          &offset, &shape, &trainable))
+    if (!PyArg_ParseTuple(args, "O!nOp:param", pa_py_state_of(o)->type[PA_PY_BLOCK],
+                          &block, &offset, &shape, &trainable))
         return NULL;
     int rank = pa_py_shape(shape, dim);
     if (rank < 0)
         return NULL;
     if (offset < 0)
-        return PyErr_Format(PyExc_ValueError, "param: offset: got %zd, expected 0 or more",
-                            offset);
+        return PyErr_Format(PyExc_ValueError,
+                            "param: offset: got %zd, expected 0 or more", offset);
     pa_error err;
-    pa_status status = pa_graph_param(self->graph, ((pa_py_block *)block)->block, (size_t)offset,
-                                      rank, dim, trainable, &id, &err);
+    pa_status status = pa_graph_param(self->graph, ((pa_py_block *)block)->block,
+                                      (size_t)offset, rank, dim, trainable, &id, &err);
     return status ? pa_py_raise(status, &err) : value_wrap(self, id);
 }
 
@@ -262,7 +269,8 @@ static int array_value(pa_py_graph *self, PyObject *array, bool wants_grad, int 
         Py_DECREF(a);
         return -1;
     } else
-        status = pa_tape_leaf(self->tape, t.dtype, t.rank, t.dim, t.data, wants_grad, id, &err);
+        status = pa_tape_leaf(self->tape, t.dtype, t.rank, t.dim, t.data, wants_grad, id,
+                              &err);
     Py_DECREF(a);
     if (status)
         pa_py_raise(status, &err);
@@ -270,21 +278,24 @@ static int array_value(pa_py_graph *self, PyObject *array, bool wants_grad, int 
 }
 
 PyDoc_STRVAR(const_doc, "const(array)\n--\n\nA constant; the array is copied.");
-PyDoc_STRVAR(leaf_doc, "leaf(array)\n--\n\nAn array as a value of the tape. Do not change it "
-                       "while the tape lives.");
+PyDoc_STRVAR(leaf_doc,
+             "leaf(array)\n--\n\nAn array as a value of the tape. Do not change it "
+             "while the tape lives.");
 
 static PyObject *owner_array(PyObject *o, PyObject *array)
 {
     int id;
-    return array_value((pa_py_graph *)o, array, true, &id) < 0 ? NULL
-                                                               : value_wrap((pa_py_graph *)o, id);
+    return array_value((pa_py_graph *)o, array, true, &id) < 0
+               ? NULL
+               : value_wrap((pa_py_graph *)o, id);
 }
 
 static int input_ids(pa_py_graph *self, PyObject *inputs, int id[PA_MAX_IN])
 {
     pa_state *state = pa_py_state_of((PyObject *)self);
     if (!PyTuple_Check(inputs) || PyTuple_GET_SIZE(inputs) > PA_MAX_IN) {
-        PyErr_Format(PyExc_TypeError, "inputs: expected a tuple of at most %d values", PA_MAX_IN);
+        PyErr_Format(PyExc_TypeError, "inputs: expected a tuple of at most %d values",
+                     PA_MAX_IN);
         return -1;
     }
     int n = (int)PyTuple_GET_SIZE(inputs);
@@ -302,7 +313,8 @@ static int input_ids(pa_py_graph *self, PyObject *inputs, int id[PA_MAX_IN])
     return n;
 }
 
-PyObject *pa_py_value_apply(pa_py_graph *self, PyObject *name, PyObject *inputs, PyObject *attrs)
+PyObject *pa_py_value_apply(pa_py_graph *self, PyObject *name, PyObject *inputs,
+                            PyObject *attrs)
 {
     int in[PA_MAX_IN], out[PA_MAX_OUT], index = pa_py_find_op(self->lib, name);
     if (index < 0)
@@ -337,8 +349,9 @@ PyObject *pa_py_value_apply(pa_py_graph *self, PyObject *name, PyObject *inputs,
     return all;
 }
 
-PyDoc_STRVAR(apply_doc, "apply(name, inputs, attrs=None)\n--\n\nRecords an operator; arrays among "
-                        "the inputs become constants.");
+PyDoc_STRVAR(apply_doc,
+             "apply(name, inputs, attrs=None)\n--\n\nRecords an operator; arrays among "
+             "the inputs become constants.");
 
 static PyObject *owner_apply(PyObject *o, PyObject *args)
 {
@@ -348,9 +361,10 @@ static PyObject *owner_apply(PyObject *o, PyObject *args)
     return pa_py_value_apply((pa_py_graph *)o, name, inputs, attrs);
 }
 
-PyDoc_STRVAR(gradient_doc,
-             "gradient(target, sources, seed=None)\n--\n\nGradients of sum(target * seed) in the "
-             "sources, a tuple of Values or None.");
+PyDoc_STRVAR(
+    gradient_doc,
+    "gradient(target, sources, seed=None)\n--\n\nGradients of sum(target * seed) in the "
+    "sources, a tuple of Values or None.");
 
 static PyObject *tape_gradient(PyObject *o, PyObject *args)
 {
@@ -358,12 +372,13 @@ static PyObject *tape_gradient(PyObject *o, PyObject *args)
     PyObject *target, *sources, *seed = Py_None, *result = NULL;
     int source[PA_MAX_IN], grad[PA_MAX_IN];
     PyArrayObject *s = NULL;
-    if (!PyArg_ParseTuple(args, "O!O|O:gradient", pa_py_state_of(o)->type[PA_PY_VALUE], &target,
-                          &sources, &seed))
+    if (!PyArg_ParseTuple(args, "O!O|O:gradient", pa_py_state_of(o)->type[PA_PY_VALUE],
+                          &target, &sources, &seed))
         return NULL;
     pa_py_value *to = (pa_py_value *)target;
     if (to->owner != self)
-        return PyErr_Format(PyExc_ValueError, "gradient: the target belongs to another tape");
+        return PyErr_Format(PyExc_ValueError,
+                            "gradient: the target belongs to another tape");
     int n = input_ids(self, sources, source);
     if (n < 0)
         return NULL;
@@ -375,12 +390,13 @@ static PyObject *tape_gradient(PyObject *o, PyObject *args)
             return NULL;
         if ((size_t)PyArray_SIZE(s) != t->size) {
             Py_DECREF(s);
-            return PyErr_Format(PyExc_ValueError, "gradient: the seed has not the target's shape");
+            return PyErr_Format(PyExc_ValueError,
+                                "gradient: the seed has not the target's shape");
         }
     }
     pa_error err;
-    pa_status status = pa_tape_gradient(self->tape, to->id, s ? PyArray_DATA(s) : NULL, n, source,
-                                        grad, &err);
+    pa_status status = pa_tape_gradient(self->tape, to->id, s ? PyArray_DATA(s) : NULL, n,
+                                        source, grad, &err);
     Py_XDECREF(s);
     if (status)
         return pa_py_raise(status, &err);
@@ -410,19 +426,25 @@ static PyMethodDef tape_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-PyDoc_STRVAR(graph_doc, "Graph()\n--\n\nOperators recorded for compilation into a Program.");
-PyDoc_STRVAR(tape_doc, "Tape(seed=0)\n--\n\nOperators run as they are recorded; walked back by "
-                       "gradient().");
+PyDoc_STRVAR(graph_doc,
+             "Graph()\n--\n\nOperators recorded for compilation into a Program.");
+PyDoc_STRVAR(tape_doc,
+             "Tape(seed=0)\n--\n\nOperators run as they are recorded; walked back by "
+             "gradient().");
 
 static PyType_Slot graph_slots[] = {
-    {Py_tp_new, (void *)graph_new},         {Py_tp_dealloc, (void *)owner_dealloc},
-    {Py_tp_methods, (void *)graph_methods}, {Py_tp_doc, (void *)graph_doc},
+    {Py_tp_new, (void *)graph_new},
+    {Py_tp_dealloc, (void *)owner_dealloc},
+    {Py_tp_methods, (void *)graph_methods},
+    {Py_tp_doc, (void *)graph_doc},
     {0, NULL},
 };
 
 static PyType_Slot tape_slots[] = {
-    {Py_tp_new, (void *)tape_new},         {Py_tp_dealloc, (void *)owner_dealloc},
-    {Py_tp_methods, (void *)tape_methods}, {Py_tp_doc, (void *)tape_doc},
+    {Py_tp_new, (void *)tape_new},
+    {Py_tp_dealloc, (void *)owner_dealloc},
+    {Py_tp_methods, (void *)tape_methods},
+    {Py_tp_doc, (void *)tape_doc},
     {0, NULL},
 };
 

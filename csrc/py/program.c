@@ -1,0 +1,449 @@
+/* program.c - pyact._core.Program and run_loop: one call, many batches, no GIL. */
+#include "py/objects.h"
+
+#include "base/thread.h"
+
+enum { MAX_FEEDS = 32, MAX_OUTPUTS = 64 };
+
+typedef struct py_program {
+    PyObject_HEAD PyObject *lib_owner;
+    PyObject *optimizer; /* keeps its gradients and slots alive, or NULL */
+    pa_lib *lib;
+    pa_program *program;
+    pa_atomic busy;
+} py_program;
+
+/* ---- compile
+ * ------------------------------------------------------------------------------ */
+
+static int value_ids(pa_py_graph *g, PyObject *values, int *id, const char *what)
+{
+    if (!values)
+        return 0;
+    if (!PyTuple_Check(values) || PyTuple_GET_SIZE(values) > MAX_OUTPUTS) {
+        PyErr_Format(PyExc_TypeError,
+                     "Program: %s: expected a tuple of at most %d values", what,
+                     MAX_OUTPUTS);
+        return -1;
+    }
+    PyTypeObject *type = pa_py_state_of((PyObject *)g)->type[PA_PY_VALUE];
+    int n = (int)PyTuple_GET_SIZE(values);
+    for (int i = 0; i < n; i++) {
+        pa_py_value *v = (pa_py_value *)PyTuple_GET_ITEM(values, i);
+        if (!PyObject_TypeCheck((PyObject *)v, type) || v->owner != g) {
+            PyErr_Format(PyExc_ValueError, "Program: %s %d is not a value of the graph",
+                         what, i);
+            return -1;
+        }
+        id[i] = v->id;
+    }
+    return n;
+}
+
+static PyObject *program_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"graph", "loss", "optimizer", "outputs", "wrt", NULL};
+    pa_state *state = (pa_state *)PyType_GetModuleState(type);
+    PyObject *graph, *loss = Py_None, *optimizer = Py_None, *outputs = NULL, *wrt = NULL;
+    int out_id[MAX_OUTPUTS], wrt_id[MAX_OUTPUTS];
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!|OOOO:Program", names,
+                                     state->type[PA_PY_GRAPH], &graph, &loss, &optimizer,
+                                     &outputs, &wrt))
+        return NULL;
+    pa_py_graph *g = (pa_py_graph *)graph;
+    pa_program_spec spec = {.loss = -1, .out = out_id, .wrt = wrt_id};
+    if (loss != Py_None) {
+        PyObject *one = PyTuple_Pack(1, loss);
+        int n = one ? value_ids(g, one, &spec.loss, "loss") : -1;
+        Py_XDECREF(one);
+        if (n < 0)
+            return NULL;
+    }
+    if (optimizer != Py_None) {
+        if (!PyObject_TypeCheck(optimizer, state->type[PA_PY_OPTIMIZER]))
+            return PyErr_Format(PyExc_TypeError,
+                                "Program: optimizer: expected an OptimizerState");
+        spec.opt = ((pa_py_optimizer *)optimizer)->opt;
+    }
+    if ((spec.n_out = value_ids(g, outputs, out_id, "outputs")) < 0 ||
+        (spec.n_wrt = value_ids(g, wrt, wrt_id, "wrt")) < 0)
+        return NULL;
+    py_program *self = (py_program *)type->tp_alloc(type, 0);
+    if (!self)
+        return NULL;
+    self->lib = state->lib;
+    self->lib_owner = Py_NewRef(state->lib_owner);
+    self->optimizer = optimizer == Py_None ? NULL : Py_NewRef(optimizer);
+    pa_error err;
+    pa_status status = pa_program_new(&self->program, g->graph, &spec, &err);
+    if (status) {
+        Py_DECREF(self);
+        return pa_py_raise(status, &err);
+    }
+    return (PyObject *)self;
+}
+
+static void program_dealloc(PyObject *o)
+{
+    PyTypeObject *type = Py_TYPE(o);
+    py_program *self = (py_program *)o;
+    pa_program_free(self->program);
+    Py_CLEAR(self->optimizer);
+    Py_CLEAR(self->lib_owner);
+    type->tp_free(o);
+    Py_DECREF(type);
+}
+
+static PyObject *program_bytes(PyObject *o, void *unused)
+{
+    (void)unused;
+    return PyLong_FromSize_t(pa_program_bytes(((py_program *)o)->program));
+}
+
+static PyObject *program_flops(PyObject *o, void *unused)
+{
+    (void)unused;
+    return PyFloat_FromDouble(pa_program_flops(((py_program *)o)->program));
+}
+
+static PyObject *program_calls(PyObject *o, void *unused)
+{
+    (void)unused;
+    return PyLong_FromLong(pa_program_calls(((py_program *)o)->program));
+}
+
+static PyGetSetDef program_getset[] = {
+    {"bytes", program_bytes, NULL, "Size of the arena.", NULL},
+    {"flops", program_flops, NULL, "Floating-point operations of one forward pass.",
+     NULL},
+    {"calls", program_calls, NULL, "Calls of one step.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+PyDoc_STRVAR(
+    program_doc,
+    "Program(graph, loss=None, optimizer=None, outputs=(), wrt=())\n--\n\n"
+    "A graph compiled into an array of calls; `wrt` asks for gradients of the loss as\n"
+    "further outputs.");
+
+static PyType_Slot program_slots[] = {
+    {Py_tp_new, (void *)program_new},
+    {Py_tp_dealloc, (void *)program_dealloc},
+    {Py_tp_getset, (void *)program_getset},
+    {Py_tp_doc, (void *)program_doc},
+    {0, NULL},
+};
+
+static PyType_Spec program_spec = {
+    .name = "pyact._core.Program",
+    .basicsize = sizeof(py_program),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = program_slots,
+};
+
+/* ---- run
+ * ---------------------------------------------------------------------------------- */
+
+typedef struct loop { /* what run_loop holds while the C loop runs */
+    pa_loop_args a;
+    pa_feed feed[MAX_FEEDS];
+    double *sum[MAX_OUTPUTS];
+    void *result[MAX_OUTPUTS];
+    int64_t done;
+    PyObject *progress; /* borrowed, or NULL */
+    PyThreadState *thread;
+} loop;
+
+static int source_dtype(PyArrayObject *a)
+{
+    int size = (int)PyArray_ITEMSIZE(a);
+    switch (PyArray_DESCR(a)->kind) {
+    case 'b':
+        return PA_SRC_BOOL;
+    case 'i':
+        return size == 1   ? PA_SRC_I8
+               : size == 2 ? PA_SRC_I16
+               : size == 4 ? PA_SRC_I32
+                           : PA_SRC_I64;
+    case 'u':
+        return size == 1   ? PA_SRC_U8
+               : size == 2 ? PA_SRC_U16
+               : size == 4 ? PA_SRC_U32
+                           : PA_SRC_U64;
+    case 'f':
+        if (size == 2 || size == 4 || size == 8)
+            return size == 2 ? PA_SRC_F16 : size == 4 ? PA_SRC_F32 : PA_SRC_F64;
+    }
+    return -1;
+}
+
+/* Is each row of the array one contiguous run? */
+static bool rows_contiguous(PyArrayObject *a)
+{
+    npy_intp step = PyArray_ITEMSIZE(a);
+    for (int i = PyArray_NDIM(a) - 1; i > 0; i--) {
+        if (PyArray_DIM(a, i) != 1 && PyArray_STRIDE(a, i) != step)
+            return false;
+        step *= PyArray_DIM(a, i);
+    }
+    return true;
+}
+
+static size_t elements_per_row(const pa_tensor *t)
+{
+    return t->dim[0] ? t->size / (size_t)t->dim[0] : 0;
+}
+
+/* One feed: (name, array, classes, reject_nan). */
+static int get_feed(PyObject *item, const pa_tensor *to, int64_t rows, pa_feed *f)
+{
+    PyObject *array;
+    long long classes;
+    int reject;
+    if (!PyArg_ParseTuple(item, "sO!Lp", &f->name, &PyArray_Type, &array, &classes,
+                          &reject))
+        return -1;
+    PyArrayObject *a = (PyArrayObject *)array;
+    int dtype = source_dtype(a), rank = PyArray_NDIM(a);
+    if (dtype < 0 || !PyArray_ISNOTSWAPPED(a) || rank < 1 || !rows_contiguous(a)) {
+        PyErr_Format(PyExc_TypeError,
+                     "%s: expected a native array of real numbers with contiguous rows",
+                     f->name);
+        return -1;
+    }
+    size_t per_row = 1;
+    for (int i = 1; i < rank; i++)
+        per_row *= (size_t)PyArray_DIM(a, i);
+    if (PyArray_DIM(a, 0) < rows || per_row != elements_per_row(to)) {
+        PyErr_Format(PyExc_ValueError,
+                     "%s: got %zd rows of %zu elements, expected %lld rows of %zu",
+                     f->name, (Py_ssize_t)PyArray_DIM(a, 0), per_row, (long long)rows,
+                     elements_per_row(to));
+        return -1;
+    }
+    f->data = PyArray_DATA(a);
+    f->dtype = (pa_source_dtype)dtype;
+    f->row_step = PyArray_STRIDE(a, 0);
+    f->classes = classes;
+    f->reject_nan = reject;
+    return 0;
+}
+
+/* A C-contiguous array of `type` with at least n elements, or None. */
+static int get_array(PyObject *o, int type, npy_intp n, bool writable, const char *name,
+                     void **data)
+{
+    *data = NULL;
+    if (o == Py_None)
+        return 0;
+    PyArrayObject *a = (PyArrayObject *)o;
+    if (!PyArray_Check(o) || !PyArray_EquivTypenums(PyArray_TYPE(a), type) ||
+        !PyArray_IS_C_CONTIGUOUS(a) || !PyArray_ISALIGNED(a) ||
+        !PyArray_ISNOTSWAPPED(a) || PyArray_SIZE(a) < n ||
+        (writable && !PyArray_ISWRITEABLE(a))) {
+        PyErr_Format(
+            PyExc_ValueError,
+            "run_loop: %s: expected a contiguous array with at least %zd elements of the "
+            "right dtype",
+            name, (Py_ssize_t)n);
+        return -1;
+    }
+    *data = PyArray_DATA(a);
+    return 0;
+}
+
+static int get_feeds(loop *l, PyObject *feeds)
+{
+    pa_program *p = l->a.full ? l->a.full : l->a.rest;
+    Py_ssize_t n = PyTuple_GET_SIZE(feeds);
+    if (n != pa_program_inputs(p) || n > MAX_FEEDS) {
+        PyErr_Format(PyExc_ValueError,
+                     "run_loop: got %zd feeds, expected %d (at most %d)", n,
+                     pa_program_inputs(p), MAX_FEEDS);
+        return -1;
+    }
+    for (int i = 0; i < n; i++) {
+        const pa_tensor *to = pa_program_input(p, i);
+        if (get_feed(PyTuple_GET_ITEM(feeds, i), to, l->a.order ? 0 : l->a.rows,
+                     &l->feed[i]) < 0)
+            return -1;
+    }
+    l->a.feeds = l->feed;
+    return 0;
+}
+
+/* `order` must stay within every feed's rows. */
+static int check_order(const loop *l, PyObject *feeds)
+{
+    int64_t least = INT64_MAX;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(feeds); i++) {
+        PyObject *a = PyTuple_GET_ITEM(PyTuple_GET_ITEM(feeds, i), 1);
+        int64_t rows = PyArray_DIM((PyArrayObject *)a, 0);
+        least = rows < least ? rows : least;
+    }
+    for (int64_t r = 0; l->a.order && r < l->a.rows; r++)
+        if (l->a.order[r] < 0 || l->a.order[r] >= least) {
+            PyErr_Format(PyExc_IndexError,
+                         "run_loop: order[%lld] is %lld, but there are %lld rows",
+                         (long long)r, (long long)l->a.order[r], (long long)least);
+            return -1;
+        }
+    return 0;
+}
+
+/* sums and results: tuples with an array or None per output. */
+static int get_outputs(loop *l, PyObject *sums, PyObject *results)
+{
+    pa_program *p = l->a.full ? l->a.full : l->a.rest;
+    const pa_tensor *t;
+    int n = 0;
+    for (; (t = pa_program_output(p, n)); n++) {
+        if (n >= PyTuple_GET_SIZE(sums) || n >= PyTuple_GET_SIZE(results))
+            break;
+        PyObject *sum = PyTuple_GET_ITEM(sums, n), *result = PyTuple_GET_ITEM(results, n);
+        if (sum != Py_None && t->dtype != PA_F64) {
+            PyErr_Format(PyExc_TypeError,
+                         "run_loop: output %d cannot be summed: not float64", n);
+            return -1;
+        }
+        npy_intp need = (npy_intp)elements_per_row(t) * l->a.rows;
+        if (get_array(sum, NPY_FLOAT64, (npy_intp)t->size, true, "sums",
+                      (void **)&l->sum[n]) < 0 ||
+            get_array(result, pa_py_npy_type(t->dtype), need, true, "results",
+                      &l->result[n]) < 0)
+            return -1;
+        if (result != Py_None && t->rank == 0) {
+            PyErr_Format(PyExc_TypeError, "run_loop: output %d has no rows", n);
+            return -1;
+        }
+    }
+    if (t || n != PyTuple_GET_SIZE(sums) || n != PyTuple_GET_SIZE(results)) {
+        PyErr_Format(PyExc_ValueError,
+                     "run_loop: sums and results must have one item per output");
+        return -1;
+    }
+    l->a.sums = l->sum;
+    l->a.results = l->result;
+    return 0;
+}
+
+static int poll(void *arg)
+{
+    loop *l = arg;
+    PyEval_RestoreThread(l->thread);
+    int stop = PyErr_CheckSignals() < 0;
+    if (!stop && l->progress) {
+        PyObject *r = PyObject_CallFunction(l->progress, "L", (long long)l->done);
+        stop = r == NULL;
+        Py_XDECREF(r);
+    }
+    l->thread = PyEval_SaveThread();
+    return stop;
+}
+
+static int claim(py_program *p)
+{
+    if (!p || !pa_atomic_swap(&p->busy, 1))
+        return 0;
+    PyErr_SetString(PyExc_RuntimeError,
+                    "this program is running in another thread; compile one per thread");
+    return -1;
+}
+
+static void release(py_program *p)
+{
+    if (p)
+        pa_atomic_swap(&p->busy, 0);
+}
+
+static py_program *program_or_none(PyObject *o, PyTypeObject *type, bool *bad)
+{
+    if (o == Py_None)
+        return NULL;
+    *bad = *bad || !PyObject_TypeCheck(o, type);
+    return (py_program *)o;
+}
+
+PyDoc_STRVAR(
+    run_loop_doc,
+    "run_loop(full, rest, feeds, rows, batch, order, first, last, seed, step, lr, "
+    "losses, "
+    "sums, results, progress)\n--\n\n"
+    "Runs the batches [first, last) of `rows` rows and returns how many were done. The\n"
+    "program `full` takes whole batches, `rest` the last, smaller one. feeds: tuples\n"
+    "(name, array, classes, reject_nan). progress(done) is called about 20 times a\n"
+    "second; what it raises, or a signal, ends the run at a whole step.");
+
+static PyObject *run(loop *l)
+{
+    pa_error err = {""};
+    l->a.done = &l->done;
+    l->a.poll = poll;
+    l->a.poll_arg = l;
+    l->thread = PyEval_SaveThread();
+    pa_status status = pa_loop_run(&l->a, &err);
+    PyEval_RestoreThread(l->thread);
+    return status ? pa_py_raise(status, &err) : PyLong_FromLongLong(l->done);
+}
+
+static PyObject *run_loop(PyObject *module, PyObject *args)
+{
+    PyObject *full_o, *rest_o, *feeds, *order, *lr, *losses, *sums, *results, *progress;
+    long long rows, batch, first, last, step;
+    unsigned long long seed;
+    bool bad = false;
+    if (!PyArg_ParseTuple(args, "OOO!LLOLLKLOOO!O!O:run_loop", &full_o, &rest_o,
+                          &PyTuple_Type, &feeds, &rows, &batch, &order, &first, &last,
+                          &seed, &step, &lr, &losses, &PyTuple_Type, &sums, &PyTuple_Type,
+                          &results, &progress))
+        return NULL;
+    PyTypeObject *type = pa_py_state(module)->type[PA_PY_PROGRAM];
+    py_program *full = program_or_none(full_o, type, &bad);
+    py_program *rest = program_or_none(rest_o, type, &bad);
+    int64_t batches = batch > 0 && rows >= 0 ? rows / batch + (rows % batch != 0) : -1;
+    if (bad || (!full && !rest) || batches < 0 || first < 0 || first > last ||
+        last > batches || (!full && first < rows / batch) ||
+        (!rest && last > rows / batch))
+        return PyErr_Format(
+            PyExc_ValueError,
+            "run_loop: programs, rows, batch, first and last do not fit together");
+    loop l = {.progress = progress == Py_None ? NULL : progress};
+    l.a = (pa_loop_args){.full = full ? full->program : NULL,
+                         .rest = rest ? rest->program : NULL,
+                         .rows = rows,
+                         .batch = batch,
+                         .first = first,
+                         .last = last};
+    l.a.ctx =
+        (pa_ctx){.pool = pa_py_state(module)->lib->pool, .seed = seed, .step = step};
+    npy_intp n = (npy_intp)(last - first);
+    if (get_array(order, NPY_INT64, (npy_intp)rows, false, "order", (void **)&l.a.order) <
+            0 ||
+        get_array(lr, NPY_FLOAT64, n, false, "lr", (void **)&l.a.lr) < 0 ||
+        get_array(losses, NPY_FLOAT64, n, true, "losses", (void **)&l.a.loss) < 0 ||
+        get_feeds(&l, feeds) < 0 || check_order(&l, feeds) < 0 ||
+        get_outputs(&l, sums, results) < 0)
+        return NULL;
+    if (claim(full) < 0)
+        return NULL;
+    if (claim(rest) < 0) {
+        release(full);
+        return NULL;
+    }
+    PyObject *done = run(&l);
+    release(full);
+    release(rest);
+    return done;
+}
+
+static PyMethodDef functions[] = {
+    {"run_loop", run_loop, METH_VARARGS, run_loop_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+int pa_py_program_add(PyObject *module)
+{
+    if (pa_py_add_type(module, PA_PY_PROGRAM, &program_spec) < 0)
+        return -1;
+    return PyModule_AddFunctions(module, functions);
+}
