@@ -88,18 +88,30 @@ typedef struct eager {
     PyObject *result[PA_MAX_OUT];
 } eager;
 
+/* float32 and float64 arrays together become float64, as NumPy promotes; plain numbers
+ * take the dtype of the arrays beside them. */
 static int eager_inputs(eager *e, PyObject *inputs)
 {
     Py_ssize_t n = PyTuple_GET_SIZE(inputs);
-    bool wide = false; /* float32 and float64 together: float64, as NumPy promotes */
+    bool wide = false, narrow = false;
     for (Py_ssize_t i = 0; i < n; i++) {
-        if (!(e->array[i] = pa_py_array(PyTuple_GET_ITEM(inputs, i))))
+        PyObject *x = PyTuple_GET_ITEM(inputs, i);
+        if (!(e->array[i] = pa_py_array(x)))
             return -1;
-        wide = wide || PyArray_TYPE(e->array[i]) == NPY_FLOAT64;
+        bool number = PyFloat_Check(x) || PyLong_Check(x);
+        wide = wide || (!number && PyArray_TYPE(e->array[i]) == NPY_FLOAT64);
+        narrow = narrow || PyArray_TYPE(e->array[i]) == NPY_FLOAT32;
     }
     for (Py_ssize_t i = 0; i < n; i++) {
-        if (wide && PyArray_TYPE(e->array[i]) == NPY_FLOAT32) {
-            PyObject *cast = PyArray_Cast(e->array[i], NPY_FLOAT64);
+        PyObject *x = PyTuple_GET_ITEM(inputs, i);
+        bool number = PyFloat_Check(x) || PyLong_Check(x);
+        int type = PyArray_TYPE(e->array[i]), want = type;
+        if (number)
+            want = narrow && !wide ? NPY_FLOAT32 : NPY_FLOAT64;
+        else if (wide && type == NPY_FLOAT32)
+            want = NPY_FLOAT64;
+        if (want != type) {
+            PyObject *cast = PyArray_Cast(e->array[i], want);
             if (!cast)
                 return -1;
             Py_SETREF(e->array[i], (PyArrayObject *)cast);

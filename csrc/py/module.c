@@ -12,8 +12,7 @@
 
 enum { MAX_THREADS = 1024 };
 
-/* ---- the library: ISA and threads ---------------------------------------------------
- */
+/* ---- the library: ISA and threads ----------------------------------------------- */
 
 static const char lib_name[] = "pyact._core.lib";
 
@@ -114,8 +113,7 @@ static int open_lib(pa_state *state)
     return 0;
 }
 
-/* ---- functions ----------------------------------------------------------------------
- */
+/* ---- functions ------------------------------------------------------------------ */
 
 PyDoc_STRVAR(isa_doc, "isa()\n--\n\nThe name of the instruction set in use.");
 
@@ -200,8 +198,11 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-/* ---- the module ---------------------------------------------------------------------
- */
+/* threadpoolctl knows the library by this symbol (pyact/_config.py). */
+Py_EXPORTED_SYMBOL extern const char pyact_core_is_loaded;
+const char pyact_core_is_loaded = 1;
+
+/* ---- the module ----------------------------------------------------------------- */
 
 #if defined(__clang__)
 #define COMPILER "clang " __clang_version__

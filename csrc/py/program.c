@@ -149,7 +149,6 @@ typedef struct loop { /* what run_loop holds while the C loop runs */
     pa_feed feed[MAX_FEEDS];
     double *sum[MAX_OUTPUTS];
     void *result[MAX_OUTPUTS];
-    int64_t done;
     PyObject *progress; /* borrowed, or NULL */
     PyThreadState *thread;
 } loop;
@@ -333,7 +332,7 @@ static int poll(void *arg)
     PyEval_RestoreThread(l->thread);
     int stop = PyErr_CheckSignals() < 0;
     if (!stop && l->progress) {
-        PyObject *r = PyObject_CallFunction(l->progress, "L", (long long)l->done);
+        PyObject *r = PyObject_CallNoArgs(l->progress);
         stop = r == NULL;
         Py_XDECREF(r);
     }
@@ -368,34 +367,35 @@ PyDoc_STRVAR(
     run_loop_doc,
     "run_loop(full, rest, feeds, rows, batch, order, first, last, seed, step, lr, "
     "losses, "
-    "sums, results, progress)\n--\n\n"
-    "Runs the batches [first, last) of `rows` rows and returns how many were done. The\n"
-    "program `full` takes whole batches, `rest` the last, smaller one. feeds: tuples\n"
-    "(name, array, classes, reject_nan). progress(done) is called about 20 times a\n"
-    "second; what it raises, or a signal, ends the run at a whole step.");
+    "sums, results, done, progress)\n--\n\n"
+    "Runs the batches [first, last) of `rows` rows. The program `full` takes whole\n"
+    "batches, `rest` the last, smaller one. feeds: tuples (name, array, classes,\n"
+    "reject_nan). done: int64 array (1,), the steps finished so far. progress() is\n"
+    "called about 20 times a second; what it raises, or a signal, ends the run at a\n"
+    "whole step.");
 
 static PyObject *run(loop *l)
 {
     pa_error err = {""};
-    l->a.done = &l->done;
     l->a.poll = poll;
     l->a.poll_arg = l;
     l->thread = PyEval_SaveThread();
     pa_status status = pa_loop_run(&l->a, &err);
     PyEval_RestoreThread(l->thread);
-    return status ? pa_py_raise(status, &err) : PyLong_FromLongLong(l->done);
+    return status ? pa_py_raise(status, &err) : Py_NewRef(Py_None);
 }
 
 static PyObject *run_loop(PyObject *module, PyObject *args)
 {
-    PyObject *full_o, *rest_o, *feeds, *order, *lr, *losses, *sums, *results, *progress;
+    PyObject *full_o, *rest_o, *feeds, *order, *lr, *losses, *sums, *results, *done,
+        *progress;
     long long rows, batch, first, last, step;
     unsigned long long seed;
     bool bad = false;
-    if (!PyArg_ParseTuple(args, "OOO!LLOLLKLOOO!O!O:run_loop", &full_o, &rest_o,
+    if (!PyArg_ParseTuple(args, "OOO!LLOLLKLOOO!O!OO:run_loop", &full_o, &rest_o,
                           &PyTuple_Type, &feeds, &rows, &batch, &order, &first, &last,
                           &seed, &step, &lr, &losses, &PyTuple_Type, &sums, &PyTuple_Type,
-                          &results, &progress))
+                          &results, &done, &progress))
         return NULL;
     PyTypeObject *type = pa_py_state(module)->type[PA_PY_PROGRAM];
     py_program *full = program_or_none(full_o, type, &bad);
@@ -421,6 +421,7 @@ static PyObject *run_loop(PyObject *module, PyObject *args)
             0 ||
         get_array(lr, NPY_FLOAT64, n, false, "lr", (void **)&l.a.lr) < 0 ||
         get_array(losses, NPY_FLOAT64, n, true, "losses", (void **)&l.a.loss) < 0 ||
+        get_array(done, NPY_INT64, 1, true, "done", (void **)&l.a.done) < 0 ||
         get_feeds(&l, feeds) < 0 || check_order(&l, feeds) < 0 ||
         get_outputs(&l, sums, results) < 0)
         return NULL;
@@ -430,10 +431,10 @@ static PyObject *run_loop(PyObject *module, PyObject *args)
         release(full);
         return NULL;
     }
-    PyObject *done = run(&l);
+    PyObject *none = run(&l);
     release(full);
     release(rest);
-    return done;
+    return none;
 }
 
 static PyMethodDef functions[] = {

@@ -27,8 +27,7 @@ typedef struct loop_data {
     bool half; /* elements are float16, `run` is on float64 */
 } loop_data;
 
-/* ---- float16 through a buffer of float64 ----------------------------------------------
- */
+/* ---- float16 through a buffer of float64 ---------------------------------------- */
 
 static void raise_half(unsigned flags)
 {

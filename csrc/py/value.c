@@ -290,26 +290,96 @@ static PyObject *owner_array(PyObject *o, PyObject *array)
                : value_wrap((pa_py_graph *)o, id);
 }
 
-static int input_ids(pa_py_graph *self, PyObject *inputs, int id[PA_MAX_IN])
+/* An array that carries its place in a Block (pyact.variables.Weight) is a parameter. */
+static int weight_value(pa_py_graph *self, PyObject *x, int *id)
 {
     pa_state *state = pa_py_state_of((PyObject *)self);
+    PyObject *block = PyObject_GetAttrString(x, "block");
+    PyObject *offset = block ? PyObject_GetAttrString(x, "offset") : NULL;
+    PyObject *trainable = offset ? PyObject_GetAttrString(x, "trainable") : NULL;
+    int result = -1;
+    if (!trainable)
+        goto done;
+    if (!PyObject_TypeCheck(block, state->type[PA_PY_BLOCK])) {
+        result = array_value(self, x, false, id);
+        goto done;
+    }
+    PyArrayObject *a = (PyArrayObject *)x;
+    pa_tensor t;
+    pa_error err;
+    pa_py_tensor(a, &t);
+    Py_ssize_t at = PyLong_AsSsize_t(offset);
+    int wants = PyObject_IsTrue(trainable);
+    if ((at == -1 && PyErr_Occurred()) || wants < 0)
+        goto done;
+    pa_status status = pa_graph_param(self->graph, ((pa_py_block *)block)->block,
+                                      (size_t)at, t.rank, t.dim, wants, id, &err);
+    result = status ? -1 : 0;
+    if (status)
+        pa_py_raise(status, &err);
+done:
+    Py_XDECREF(block);
+    Py_XDECREF(offset);
+    Py_XDECREF(trainable);
+    return result;
+}
+
+/* A plain Python number takes the dtype of the values beside it, as in NumPy. */
+static int number_value(pa_py_graph *self, PyObject *x, PyObject *inputs, int *id)
+{
+    pa_state *state = pa_py_state_of((PyObject *)self);
+    double v = PyFloat_AsDouble(x);
+    if (v == -1 && PyErr_Occurred())
+        return -1;
+    int type = NPY_FLOAT64;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(inputs); i++) {
+        PyObject *beside = PyTuple_GET_ITEM(inputs, i);
+        if (PyObject_TypeCheck(beside, state->type[PA_PY_VALUE]) &&
+            tensor_of((pa_py_value *)beside)->dtype == PA_F32)
+            type = NPY_FLOAT32;
+    }
+    PyObject *a = PyArray_SimpleNew(0, NULL, type);
+    if (!a)
+        return -1;
+    if (type == NPY_FLOAT32)
+        *(float *)PyArray_DATA((PyArrayObject *)a) = (float)v;
+    else
+        *(double *)PyArray_DATA((PyArrayObject *)a) = v;
+    int result = array_value(self, a, false, id);
+    Py_DECREF(a);
+    return result;
+}
+
+static int input_id(pa_py_graph *self, PyObject *x, PyObject *inputs, int *id)
+{
+    pa_state *state = pa_py_state_of((PyObject *)self);
+    if (PyObject_TypeCheck(x, state->type[PA_PY_VALUE])) {
+        if (((pa_py_value *)x)->owner != self) {
+            PyErr_Format(PyExc_ValueError, "an input belongs to another graph");
+            return -1;
+        }
+        *id = ((pa_py_value *)x)->id;
+        return 0;
+    }
+    if (PyFloat_Check(x) || PyLong_Check(x))
+        return number_value(self, x, inputs, id);
+    if (self->graph && PyArray_Check(x) && !PyArray_CheckExact(x) &&
+        PyObject_HasAttrString(x, "block"))
+        return weight_value(self, x, id);
+    return array_value(self, x, false, id);
+}
+
+static int input_ids(pa_py_graph *self, PyObject *inputs, int id[PA_MAX_IN])
+{
     if (!PyTuple_Check(inputs) || PyTuple_GET_SIZE(inputs) > PA_MAX_IN) {
         PyErr_Format(PyExc_TypeError, "inputs: expected a tuple of at most %d values",
                      PA_MAX_IN);
         return -1;
     }
     int n = (int)PyTuple_GET_SIZE(inputs);
-    for (int i = 0; i < n; i++) {
-        PyObject *x = PyTuple_GET_ITEM(inputs, i);
-        if (!PyObject_TypeCheck(x, state->type[PA_PY_VALUE])) {
-            if (array_value(self, x, false, &id[i]) < 0)
-                return -1;
-        } else if (((pa_py_value *)x)->owner != self) {
-            PyErr_Format(PyExc_ValueError, "input %d belongs to another graph", i);
+    for (int i = 0; i < n; i++)
+        if (input_id(self, PyTuple_GET_ITEM(inputs, i), inputs, &id[i]) < 0)
             return -1;
-        } else
-            id[i] = ((pa_py_value *)x)->id;
-    }
     return n;
 }
 
