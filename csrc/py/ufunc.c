@@ -89,8 +89,7 @@ static void run_part(const loop_data *d, char **args, ptrdiff_t at, ptrdiff_t n,
     run(d, part, n, steps);
 }
 
-/* ---- outputs that overlap an input
- * ------------------------------------------------------ */
+/* ---- outputs that overlap an input ---------------------------------------------- */
 
 typedef enum order {
     ANY_ORDER,  /* no element written is read by another */
@@ -150,8 +149,7 @@ static void run_ordered(const loop_data *d, char **args, ptrdiff_t n,
     }
 }
 
-/* ---- the loop that NumPy calls
- * ---------------------------------------------------------- */
+/* ---- the loop that NumPy calls -------------------------------------------------- */
 
 typedef struct job {
     const loop_data *d;
@@ -188,8 +186,7 @@ static void loop(char **args, const npy_intp *dims, const npy_intp *steps, void 
     }
 }
 
-/* ---- making the ufuncs
- * ------------------------------------------------------------------- */
+/* ---- making the ufuncs ---------------------------------------------------------- */
 
 /* What one ufunc points at. */
 typedef struct entry {
