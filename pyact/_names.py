@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["nearest", "real", "resolve", "snake", "unknown", "whole"]
+__all__ = ["nearest", "real", "resolve", "snake", "suggestion", "unknown", "whole"]
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -30,6 +30,16 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return table[found[0]] if found else None
 
 
+def suggestion(name: object, known: Iterable[str]) -> str:
+    """What to add to a message about an unknown name; "" when nothing is close.
+
+    >>> suggestion("gleu", ["gelu", "relu"])
+    ": did you mean 'gelu'?"
+    """
+    guess = nearest(str(name), known)
+    return f": did you mean {guess!r}?" if guess else ""
+
+
 def unknown(kind: str, name: object, known: Iterable[str]) -> ValueError:
     """The error for an unknown name: what was got, the nearest right name, all names.
 
@@ -37,9 +47,8 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> ValueError:
     activation 'gleu' is unknown: did you mean 'gelu'? Known: gelu, relu
     """
     known = sorted(known)
-    guess = nearest(str(name), known)
-    hint = f" did you mean {guess!r}?" if guess else ""
-    return ValueError(f"{kind} {name!r} is unknown:{hint} Known: {', '.join(known)}")
+    hint = suggestion(name, known)
+    return ValueError(f"{kind} {name!r} is unknown{hint or '.'} Known: {', '.join(known)}")
 
 
 def snake(name: str) -> str:
