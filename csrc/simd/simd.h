@@ -17,7 +17,7 @@
  *                                   whose correctness needs one rounding must ask.
  *   T_min(a, b) = a < b ? a : b, T_max(a, b) = a > b ? a : b: b where one is NaN
  *   T_lt T_le T_gt T_ge T_eq T_ne   give a mask, false (T_ne true) for NaN. These, T_min
- *                                   and T_max may raise `invalid` for NaN: see pa_flags
+ *                                   and T_max may raise `invalid` for NaN
  *   T_sel(m, a, b)                  m ? a : b, lane by lane
  *   T_sum(a)                        upper half onto lower half until one lane is left
  * For M in vrm, vdm, vfm: M_and M_or M_not, M_any(m) (bool), M_bits(m) (lane i at bit i).
@@ -27,9 +27,6 @@
  * vi_double; and vi_set1 vi_add vi_sub vi_and vi_or vi_xor vi_andnot(a, b) = ~a & b,
  * vi_shl(a, n), vi_shr(a, n) (logical, constant n), vi_testz(a, b): mask of the lanes
  * where a & b is 0, for b below 2^32.
- *
- * pa_flags_get(), pa_flags_set(f): the IEEE exception flags of this thread, for code that
- * must not leave spurious ones behind (NumPy turns them into warnings).
  *
  * Adding an ISA: one header like avx2.h, and its line below. */
 #ifndef PA_SIMD_H
@@ -42,12 +39,14 @@
 
 #include "op.h"
 
+#ifndef PA_INLINE
 #if defined(_MSC_VER)
 #define PA_INLINE static __forceinline
 #elif defined(__GNUC__)
 #define PA_INLINE static inline __attribute__((always_inline))
 #else
 #define PA_INLINE static inline
+#endif
 #endif
 
 #if defined(PA_SIMD_BASE)
@@ -73,31 +72,6 @@
 #define PA_PREFETCH(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)
 #else
 #define PA_PREFETCH(p) ((void)(p))
-#endif
-
-typedef unsigned pa_flags;
-#if defined(__x86_64__) || defined(_M_X64)
-enum { PA_FLAG_INVALID = 1 };
-PA_INLINE pa_flags pa_flags_get(void)
-{
-    return _mm_getcsr();
-}
-PA_INLINE void pa_flags_set(pa_flags f)
-{
-    _mm_setcsr(f);
-}
-#else
-#include <fenv.h>
-enum { PA_FLAG_INVALID = FE_INVALID };
-PA_INLINE pa_flags pa_flags_get(void)
-{
-    return (pa_flags)fetestexcept(FE_ALL_EXCEPT);
-}
-PA_INLINE void pa_flags_set(pa_flags f)
-{
-    feclearexcept(FE_ALL_EXCEPT & ~(int)f);
-    feraiseexcept((int)f & ~fetestexcept(FE_ALL_EXCEPT));
-}
 #endif
 
 /* vr is vd or vf under another name. */

@@ -1,0 +1,59 @@
+/* selu - y = scale x for x > 0, scale alpha (exp(x) - 1) otherwise
+ *
+ * scale = 1.0507009873554804934..., alpha = 1.6732632423543772848...
+ * Derivative: scale for x > 0, else scale alpha exp(x); selu'(0) = scale alpha.
+ * Special: selu(-0) = -0, selu(-inf) = -scale alpha, y'(-inf) = 0.
+ * Method: expm1 of simd/math.h; the constants in two doubles where they decide.
+ * Reference: Klambauer et al. (2017). */
+#include "base/dd.h"
+#include "simd/math.h"
+
+#define SCALE          0x1.0cfabd6a91132p+0
+#define SCALE_LO       0x1.6fc7d272f2695p-55
+#define SCALE_ALPHA    0x1.c212cc640f031p+0
+#define SCALE_ALPHA_LO 0x1.05161b045a1edp-56
+
+#ifdef PA_REAL_IS_DOUBLE
+#define LOW (-708.0)
+#else
+#define LOW (-120.0)
+#endif
+
+PA_INLINE vd f(vd x)
+{
+    vd y = vd_mul(vd_set1(SCALE_ALPHA), vd_expm1(vd_clamp(x, LOW, 0)));
+    return vd_sel(vd_ge(x, vd_zero()), vd_mul(vd_set1(SCALE), x), y);
+}
+
+PA_INLINE vd df(vd x)
+{
+    vd y = vd_mul(vd_set1(SCALE_ALPHA), vd_exp(vd_clamp(x, LOW, 0)));
+    return vd_sel(vd_gt(x, vd_zero()), vd_set1(SCALE), y);
+}
+
+#ifndef PA_REAL_IS_DOUBLE
+#define MAP_ROUND_F  11
+#define MAP_ROUND_DF 11
+
+static pa_dd exact_f(double x)
+{
+    if (x >= 0)
+        return pa_dd_mul_d((pa_dd){SCALE, SCALE_LO}, x);
+    return pa_dd_mul((pa_dd){SCALE_ALPHA, SCALE_ALPHA_LO}, pa_dd_expm1((pa_dd){x, 0}));
+}
+
+static pa_dd exact_df(double x)
+{
+    if (x > 0)
+        return (pa_dd){SCALE, SCALE_LO};
+    return pa_dd_mul((pa_dd){SCALE_ALPHA, SCALE_ALPHA_LO}, pa_dd_exp((pa_dd){x, 0}));
+}
+#endif
+
+#include "kern/map.h"
+
+const pa_op PA_(pa_op_selu) = {
+    .name = "selu",
+    .formula = "scale x if x > 0 else scale alpha (exp(x) - 1)",
+    PA_MAP_MEMBERS,
+};

@@ -1,0 +1,55 @@
+/* softsign - y = x / (1 + |x|)
+ *
+ * Derivative: 1 / (1 + |x|)^2.
+ * Special: softsign(+-inf) = +-1.
+ * Method: as written, with |x| bounded so that inf / inf does not arise. */
+#include "base/dd.h"
+#include "simd/math.h"
+
+#ifdef PA_REAL_IS_DOUBLE
+#define HUGE_X 0x1p1000
+#else
+#define HUGE_X 0x1p200
+#endif
+
+PA_INLINE vd f(vd x)
+{
+    vd b = vd_clamp(x, -HUGE_X, HUGE_X);
+    return vd_div(b, vd_add(vd_set1(1), vd_abs(b)));
+}
+
+PA_INLINE vd df(vd x)
+{
+    const vd one = vd_set1(1);
+    vd d = vd_add(one, vd_abs(x));
+#ifdef PA_REAL_IS_DOUBLE
+    d = vd_div(one, d);
+    return vd_mul(d, d);
+#else
+    return vd_div(one, vd_mul(d, d));
+#endif
+}
+
+#ifndef PA_REAL_IS_DOUBLE
+#define MAP_ROUND_F  4
+#define MAP_ROUND_DF 5
+
+static pa_dd exact_f(double x)
+{
+    return pa_dd_div((pa_dd){x, 0}, pa_dd_add_d((pa_dd){fabs(x), 0}, 1));
+}
+
+static pa_dd exact_df(double x)
+{
+    pa_dd d = pa_dd_add_d((pa_dd){fabs(x), 0}, 1);
+    return pa_dd_div((pa_dd){1, 0}, pa_dd_mul(d, d));
+}
+#endif
+
+#include "kern/map.h"
+
+const pa_op PA_(pa_op_softsign) = {
+    .name = "softsign",
+    .formula = "x / (1 + |x|)",
+    PA_MAP_MEMBERS,
+};

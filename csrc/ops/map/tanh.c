@@ -1,0 +1,52 @@
+/* tanh - y = (e^2x - 1) / (e^2x + 1)
+ *
+ * Derivative: y' = 4 e / (1 + e)^2 with e = exp(-2|x|), which keeps all digits where
+ * 1 - y^2 loses them.
+ * Special: tanh(-0) = -0, tanh(+-inf) = +-1, y'(+-inf) = 0.
+ * Method: expm1 of simd/math.h, w = expm1(2x), y = w / (w + 2). */
+#include "base/dd.h"
+#include "simd/math.h"
+
+#ifdef PA_REAL_IS_DOUBLE
+#define CLAMP 708.0
+#else
+#define CLAMP 120.0
+#endif
+
+PA_INLINE vd f(vd x)
+{
+    vd w = vd_expm1(vd_clamp(vd_add(x, x), -40, 40));
+    return vd_copysign(vd_div(w, vd_add(w, vd_set1(2))), x);
+}
+
+PA_INLINE vd df(vd x)
+{
+    vd e = vd_exp(vd_max(vd_set1(-CLAMP), vd_mul(vd_set1(-2), vd_abs(x))));
+    vd d = vd_add(vd_set1(1), e);
+    return vd_div(vd_mul(vd_set1(4), e), vd_mul(d, d));
+}
+
+#ifndef PA_REAL_IS_DOUBLE
+#define MAP_ROUND_F  11
+#define MAP_ROUND_DF 11
+
+static pa_dd exact_f(double x)
+{
+    pa_dd w = pa_dd_expm1((pa_dd){2 * x, 0});
+    return pa_dd_div(w, pa_dd_add_d(w, 2));
+}
+
+static pa_dd exact_df(double x)
+{
+    pa_dd e = pa_dd_exp((pa_dd){-2 * fabs(x), 0}), d = pa_dd_add_d(e, 1);
+    return pa_dd_div(pa_dd_mul_d(e, 4), pa_dd_mul(d, d));
+}
+#endif
+
+#include "kern/map.h"
+
+const pa_op PA_(pa_op_tanh) = {
+    .name = "tanh",
+    .formula = "tanh(x)",
+    PA_MAP_MEMBERS,
+};
