@@ -179,8 +179,7 @@ def _apply(op: str, x: Any, **attrs: Any) -> Any:
     a = np.asarray(x)
     if a.dtype.kind not in "fiub" or a.dtype.itemsize > 8:
         raise TypeError(
-            f"{op}: got an array of {a.dtype}, expected float16, float32, float64, integers "
-            f"or bool"
+            f"{op}: got an array of {a.dtype}, expected float16, float32, float64, integers or bool"
         )
     kept = np.result_type(a.dtype, np.float16)  # as ufuncs promote integers
     wide = np.float64 if kept == np.float64 else np.float32
@@ -235,6 +234,4 @@ def serialize(activation: Activation) -> str:
     )
 
 
-__all__ = sorted(
-    [*_MAPS, "get", "linear", "log_softmax", "logsumexp", "serialize", "softmax"]
-)
+__all__ = [*_MAPS, "get", "linear", "log_softmax", "logsumexp", "serialize", "softmax"]

@@ -183,9 +183,12 @@ PyDoc_STRVAR(
 
 static PyObject *ufuncs(PyObject *module, PyObject *arg)
 {
-    const char *name = PyUnicode_AsUTF8(arg);
+    Py_ssize_t length;
+    const char *name = PyUnicode_AsUTF8AndSize(arg, &length);
     if (name == NULL)
         return NULL;
+    if (strlen(name) != (size_t)length)
+        return PyErr_Format(PyExc_ValueError, "ISA: %R has a null character", arg);
     return pa_py_ufuncs_of(pa_py_state(module), name);
 }
 
