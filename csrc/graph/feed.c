@@ -60,7 +60,7 @@ static pa_status row_to_labels(const pa_feed *f, int32_t *to, const void *from, 
 {
     size_t size = source_size(f->dtype);
     for (size_t i = 0; i < n; i++) {
-        double v;
+        double v = 0;
         to_double(&v, (const char *)from + i * size, f->dtype, 1);
         if (!(v >= 0 && v < (double)f->classes && v == floor(v)))
             return pa_fail(

@@ -1,0 +1,457 @@
+"""Models: a Sequential stack of layers, with Keras's compile, fit, evaluate and predict.
+
+    model = Sequential([Input((784,)), Dense(500, "relu"), Dense(10)])
+    model.compile("sgd", SparseCategoricalCrossentropy(from_logits=True), ["accuracy"])
+    history = model.fit(x, y, batch_size=100, epochs=10)
+
+This module knows layers and weights; `training` turns them into programs and runs them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import random_state
+from ._core import Value
+from .layers import InputLayer, Layer, assign_all
+from .training import Engine
+from .variables import allocate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from .callbacks import History
+    from .layers import Shape
+    from .variables import Weight, WeightSpec
+
+__all__ = ["Model", "Sequential"]
+
+
+class Model(Layer):
+    """What every model does; `Sequential` says how its layers are connected.
+
+    A model is a layer itself and may stand inside another model.
+    """
+
+    def __init__(self, *, name: str | None = None, dtype: Any = None) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self.stop_training = False
+        self.history: History | None = None
+        self._seed = random_state.seed_value()
+        self._engine: Engine | None = None
+
+    # ---- training and inference: see training.Engine ----
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+    ) -> None:
+        """Says how the model learns.
+
+        optimizer, loss, metrics: names ("adam", "mse", "accuracy"), objects of
+        `pyact.optimizers`, `losses` and `metrics`, or, for losses and metrics, functions
+        of (y_true, y_pred) written with `pyact.ops`. weighted_metrics also heed the
+        sample weights.
+
+        Raises ValueError for unknown names (and says which is nearest), TypeError for
+        other types.
+        """
+        self._engine = Engine(self, optimizer, loss, metrics, weighted_metrics)
+
+    @property
+    def engine(self) -> Engine:
+        """The compiled model; raises RuntimeError before `compile`."""
+        if self._engine is None:
+            raise RuntimeError(
+                f"model {self.name!r} has not been compiled: call "
+                "model.compile(optimizer, loss, metrics) first"
+            )
+        return self._engine
+
+    @property
+    def optimizer(self) -> Any:
+        """The optimizer given to `compile`."""
+        return self.engine.optimizer
+
+    @property
+    def loss(self) -> Any:
+        """The loss given to `compile`."""
+        return self.engine.loss
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """Names of the numbers that `evaluate` returns."""
+        return self.engine.names
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+    ) -> History:
+        """Trains the model and returns what was measured, epoch by epoch.
+
+        x: array (n, *input_shape) of floats or integers, memory-mapped if you like; or a
+        `DataLoader`, or a generator of (x, y) or (x, y, sample_weight) batches. y: array
+        of targets: the shape of the predictions, or class labels (n,) for the sparse
+        losses. batch_size: rows a step, 32. verbose: 0 silent, 1 a progress bar, 2 a line
+        an epoch. validation_split: this share of the rows, the last ones, is held out.
+        class_weight: label to weight. sample_weight: (n,). steps_per_epoch: for
+        generators without an end.
+
+        Ctrl-C ends it at a whole step; the model keeps what it has learned so far.
+
+        Raises RuntimeError before `compile`; ValueError for empty data, shapes, labels or
+        lengths that do not fit; TypeError for dtypes that are not numbers.
+        """
+        return self.engine.fit(
+            x, y, batch_size, epochs, verbose, callbacks, validation_split, validation_data,
+            shuffle, class_weight, sample_weight, initial_epoch, steps_per_epoch,
+            validation_steps, validation_batch_size,
+        )  # fmt: skip
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Loss and metrics on data: a number, a list, or a dict (return_dict=True).
+
+        Arguments and errors are those of `fit`.
+        """
+        return self.engine.evaluate(
+            x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict
+        )
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = 0,
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> NDArray[Any]:
+        """The model's results for all rows of x, an array (n, ...).
+
+        Works before `compile`. Raises ValueError when x does not have the input's shape.
+        """
+        return self._inference().predict(x, batch_size, steps, callbacks)
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """One step on one batch; its loss and metrics, as from `evaluate`."""
+        return self.engine.train_on_batch(x, y, sample_weight, class_weight, return_dict)
+
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """Loss and metrics of one batch; nothing is learned."""
+        return self.engine.test_on_batch(x, y, sample_weight, return_dict)
+
+    def predict_on_batch(self, x: Any) -> NDArray[Any]:
+        """The results for one batch."""
+        return self._inference().predict(x, None)
+
+    def _inference(self) -> Engine:
+        """The engine; before `compile` one that can only predict."""
+        if self._engine is None:
+            self._engine = Engine(self, None, None, None, None)
+        return self._engine
+
+    def __call__(self, x: Any, training: bool = False) -> Any:
+        """Inside another model the model is a layer; an array is predicted at once."""
+        if isinstance(x, Value) or training:
+            return super().__call__(x, training=training)
+        return self._inference().predict(x, None)
+
+    # ---- weights ----
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, without the input."""
+        raise NotImplementedError
+
+    def _require_built(self, what: str) -> None:
+        if not self.built:
+            raise ValueError(
+                f"model {self.name!r} does not know its input yet, so {what} cannot be had: "
+                "start it with Input(shape), give the first layer input_shape=..., call "
+                "model.build((None, ...)), or fit or call it on data"
+            )
+
+    @property
+    def weights(self) -> list[Weight]:
+        """All weights, as arrays that view the model's memory: writing to one changes the
+        model."""
+        self._require_built("weights")
+        found: dict[int, Weight] = {}  # a layer used twice has its weights once
+        for layer in self.layers:
+            for w in layer.weights:
+                found.setdefault(id(w), w)
+        return list(found.values())
+
+    @property
+    def trainable_weights(self) -> list[Weight]:
+        return [w for w in self.weights if w.trainable]
+
+    @property
+    def non_trainable_weights(self) -> list[Weight]:
+        return [w for w in self.weights if not w.trainable]
+
+    def get_weights(self) -> list[NDArray[Any]]:
+        return [w.numpy() for w in self.weights]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        assign_all(self.weights, weights, f"model {self.name!r}")
+
+    def count_params(self) -> int:
+        return sum(w.size for w in self.weights)
+
+    @property
+    def trainable(self) -> bool:
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        for layer in self.layers:
+            layer.trainable = value
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """The layer of that name, or at that index."""
+        if index is not None:
+            return self.layers[index]
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        from ._names import unknown
+
+        raise unknown("layer", name, [layer.name for layer in self.layers])
+
+    # ---- what a person sees ----
+
+    def _rows(self) -> list[tuple[str, str, str]]:
+        rows = []
+        for layer in self.layers:
+            shape = str(layer.output_shape) if layer.built else "?"
+            count = f"{layer.count_params():,}" if layer.built else "?"
+            rows.append((f"{layer.name} ({type(layer).__name__})", shape, count))
+        return rows
+
+    def _totals(self) -> list[tuple[str, str]]:
+        if not self.built:
+            return []
+        groups = {
+            "Total params": self.weights,
+            "Trainable params": self.trainable_weights,
+            "Non-trainable params": self.non_trainable_weights,
+        }
+        return [
+            (title, f"{sum(w.size for w in ws):,} ({_size(sum(w.nbytes for w in ws))})")
+            for title, ws in groups.items()
+        ]
+
+    def summary(
+        self, line_length: int | None = None, print_fn: Callable[[str], Any] | None = None
+    ) -> None:
+        """Prints the layers, their shapes and their numbers of weights."""
+        rows = [("Layer (type)", "Output Shape", "Param #"), *self._rows()]
+        width = [max(len(row[k]) for row in rows) for k in range(3)]
+        spare = (line_length or 0) - sum(width) - 4
+        width[0] += max(spare, 0)
+        lines = [f'Model: "{self.name}"']
+        rule = "-" * (sum(width) + 4)
+        for k, (layer, shape, count) in enumerate(rows):
+            lines.append(f"{layer:<{width[0]}}  {shape:<{width[1]}}  {count:>{width[2]}}")
+            if k == 0:
+                lines.append(rule)
+        lines.append(rule)
+        lines += [f" {title}: {text}" for title, text in self._totals()]
+        if not self.built:
+            lines.append(" The model does not know its input yet; build it to see the rest.")
+        (print_fn or print)("\n".join(lines))
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        cells = "".join(
+            "<tr>" + "".join(f"<td style='text-align:left'>{escape(c)}</td>" for c in row) + "</tr>"
+            for row in self._rows()
+        )
+        totals = "<br>".join(escape(f"{title}: {text}") for title, text in self._totals())
+        return (
+            f"<b>{escape(self.name)}</b><table><thead><tr><th>Layer (type)</th>"
+            f"<th>Output Shape</th><th>Param #</th></tr></thead><tbody>{cells}</tbody></table>"
+            f"{totals}"
+        )
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KB", "MB"):
+        if count < 1024:
+            return f"{count:.4g} {unit}"
+        count /= 1024
+    return f"{count:.4g} GB"
+
+
+class Sequential(Model):
+    """Layers one behind the other.
+
+    layers: a list; more may be added with `add`. The input's shape is known from an
+    `Input`, from `input_shape=` of the first layer, from `build`, or from the first data.
+
+    >>> from pyact.layers import Dense, Input
+    >>> model = Sequential([Input((4,)), Dense(8, "relu"), Dense(1)])
+    >>> model.output_shape, model.count_params()
+    ((None, 1), 49)
+    """
+
+    def __init__(self, layers: Sequence[Layer] | None = None, *, name: str | None = None) -> None:
+        super().__init__(name=name)
+        self._stack: list[Layer] = []
+        if layers is not None and (isinstance(layers, Layer) or not hasattr(layers, "__iter__")):
+            raise TypeError(
+                f"Sequential: got {type(layers).__name__}, expected a list of layers"
+            )
+        for layer in layers or ():
+            self._append(layer)
+        self._build_if_known()
+
+    @property
+    def layers(self) -> list[Layer]:
+        return [layer for layer in self._stack if not isinstance(layer, InputLayer)]
+
+    def _append(self, layer: Any) -> None:
+        if not isinstance(layer, Layer):
+            hint = "; write it with parentheses" if isinstance(layer, type) else ""
+            raise TypeError(f"Sequential: got {layer!r}, expected a layer{hint}")
+        if isinstance(layer, InputLayer) and self._stack:
+            raise ValueError("Sequential: an Input can only come first")
+        if any(layer is known for known in self._stack):
+            raise ValueError(
+                f"Sequential: layer {layer.name!r} is in the model already; make a new one"
+            )
+        self._stack.append(layer)
+
+    def add(self, layer: Layer) -> None:
+        """Adds a layer at the end."""
+        self._append(layer)
+        self._changed()
+
+    def pop(self) -> Layer:
+        """Removes the last layer and returns it."""
+        if not self.layers:
+            raise ValueError("Sequential: there is no layer to remove")
+        layer = self._stack.pop()
+        self._changed()
+        return layer
+
+    def _changed(self) -> None:
+        shape, self.built = self.input_shape, False
+        if self._engine is not None:
+            self._engine.forget()
+        if shape is not None and self.layers:
+            self.build(shape)
+        else:
+            self._build_if_known()
+
+    def _build_if_known(self) -> None:
+        first = self._stack[0] if self._stack else None
+        if isinstance(first, InputLayer):
+            self.dtype = first.dtype
+        given = first._given_shape if first is not None else None
+        if given is None and isinstance(first, Model) and first.built:
+            given = first.input_shape[1:]  # type: ignore[index]
+        if given is not None and self.layers:
+            self.build((None, *given))
+
+    def build(self, input_shape: Sequence[int | None] | None = None) -> None:
+        """Makes the weights for inputs of this shape, the batch (None) first.
+
+        All layers that have none yet get theirs in one block. Raises ValueError when a
+        layer cannot take what the one before it gives.
+        """
+        if input_shape is None or len(tuple(input_shape)) < 1:
+            raise ValueError(
+                f"model {self.name!r}: build needs the input's shape, the batch (None) first"
+            )
+        shape: Shape = (None, *tuple(input_shape)[1:])
+        self.input_shape = shape
+        plans: list[tuple[Layer, list[WeightSpec]]] = []
+        for layer in self.layers:
+            before = shape
+            if not layer.built and type(layer).build is Layer.build:
+                plans.append((layer, layer.weight_specs(before)))
+            else:
+                layer.ensure_built(before)
+            shape = layer.compute_output_shape(before)
+            layer.input_shape, layer.output_shape = before, shape
+        self._allocate(plans)
+        self.output_shape = shape
+        self.built = True
+
+    @staticmethod
+    def _allocate(plans: list[tuple[Layer, list[WeightSpec]]]) -> None:
+        for dtype in ("float32", "float64"):
+            chosen = [(layer, specs) for layer, specs in plans if layer.dtype == dtype]
+            weights = allocate([s for _, specs in chosen for s in specs], dtype)
+            at = 0
+            for layer, specs in chosen:
+                layer.place(weights[at : at + len(specs)])
+                layer.built = True
+                at += len(specs)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        self.ensure_built(input_shape)
+        for layer in self.layers:
+            input_shape = layer.compute_output_shape(input_shape)
+        return input_shape
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        for layer in self.layers:
+            x = layer(x, training=training)
+        return x
+
+    def get_config(self) -> dict[str, Any]:
+        """The layers' class names and configurations, and the input's shape."""
+        return {
+            "name": self.name,
+            "layers": [
+                {"class_name": type(layer).__name__, "config": layer.get_config()}
+                for layer in self._stack
+            ],
+            "input_shape": None if self.input_shape is None else list(self.input_shape[1:]),
+        }
+
+    def __repr__(self) -> str:
+        return f"<Sequential {self.name!r}: {len(self.layers)} layers>"
+

@@ -1,0 +1,692 @@
+"""The engine behind fit, evaluate and predict: from a model to programs that run in C.
+
+One batch, seen from here: `_Compiled` emits the model's layers, the loss, the metrics and
+the optimizer into one graph and compiles it, once for each batch size. `Engine._run` then
+makes one C call, `run_loop`, for a whole epoch (or for a single batch, when a callback
+wants to look in between): gather rows, forward, loss, backward, clip, update, sum up.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import _core, losses, metrics, optimizers
+from ._names import real, whole
+from .callbacks import CallbackList, History
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from .models import Model
+
+    Array = NDArray[Any]
+
+__all__ = ["Engine"]
+
+_PREDICT_BATCH = 256  # rows at a time when the caller does not say
+_MAX_PROGRAMS = 32  # batch sizes remembered
+
+
+# ---- data ---------------------------------------------------------------------------------
+
+
+def readable(data: Any, what: str) -> Array:
+    """An array whose rows the core can read where they lie: native real numbers, each row
+    contiguous. Copies only what is not so already.
+
+    Raises TypeError for anything but real numbers, ValueError for a single number.
+    """
+    if hasattr(data, "__next__") or isinstance(data, dict):
+        raise TypeError(f"{what}: got {type(data).__name__}, expected an array")
+    array = np.asanyarray(data)
+    if np.ma.isMaskedArray(array) and np.ma.is_masked(array):
+        raise TypeError(f"{what}: got a masked array; fill it or drop the masked rows first")
+    if array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"{what}: got an array of dtype {array.dtype}, expected real numbers "
+            "(float16 to float64, integers, bool)"
+        )
+    array = np.asarray(array)
+    if array.dtype.itemsize > 8:
+        array = array.astype(np.float64)
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    if array.ndim == 0:
+        raise ValueError(f"{what}: got a single number, expected an array with rows")
+    if array.ndim > 1 and not array[:1].flags.c_contiguous:
+        array = np.ascontiguousarray(array)
+    return array
+
+
+class _Data:
+    """x, y and weights as arrays of one length, with the shapes that the model wants."""
+
+    def __init__(self, x: Any, y: Any, weight: Any, class_weight: Any = None) -> None:
+        self.x = readable(x, "x")
+        self.y = None if y is None else readable(y, "y")
+        self.rows = self.x.shape[0]
+        if self.y is not None and self.y.shape[0] != self.rows:
+            raise ValueError(
+                f"x has {self.rows} rows and y has {self.y.shape[0]}; expected equal numbers"
+            )
+        self.weight = self._weights(weight, class_weight)
+
+    def _weights(self, weight: Any, class_weight: Any) -> Array | None:
+        w = None
+        if weight is not None:
+            w = readable(weight, "sample_weight")
+            if w.shape == (self.rows, 1):
+                w = w.reshape(self.rows)
+            if w.shape != (self.rows,):
+                raise ValueError(
+                    f"sample_weight: got shape {w.shape}, expected ({self.rows},), one a row"
+                )
+        if class_weight is not None:
+            by_class = class_weights(self.y, class_weight)
+            w = by_class if w is None else by_class * w
+        return w
+
+    def part(self, begin: int, end: int) -> _Data:
+        """The rows [begin, end), without a copy."""
+        w = self.weight
+        return _Data(
+            self.x[begin:end],
+            None if self.y is None else self.y[begin:end],
+            None if w is None else w[begin:end],
+        )
+
+
+def class_weights(y: Array | None, table: Any) -> Array:
+    """One weight for each row of y, class labels (n,) or one-hot (n, classes)."""
+    if not isinstance(table, dict):
+        raise TypeError(
+            f"class_weight: got {type(table).__name__}, expected a dict from label to weight"
+        )
+    if y is None:
+        raise ValueError("class_weight needs y")
+    labels = y.argmax(axis=-1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(len(y), -1)
+    if labels.ndim == 2:
+        if labels.shape[1] != 1:
+            raise ValueError("class_weight needs one label a row")
+        labels = labels[:, 0]
+    known, index = np.unique(labels, return_inverse=True)
+    values = [real("class_weight", table.get(k, 1.0), 0) for k in known.tolist()]
+    return np.asarray(values, np.float64)[index]
+
+
+def shaped(array: Array, shape: tuple[int, ...], what: str, because: str) -> Array:
+    """The array with rows of this shape; only axes of length 1 at the end may differ."""
+    if array.shape[1:] == shape:
+        return array
+    if (*array.shape[1:], 1) == shape or array.shape[1:] == (*shape, 1):
+        return array.reshape(array.shape[0], *shape)
+    raise ValueError(
+        f"{what}: got shape {array.shape}, expected ({array.shape[0]}, "
+        f"{', '.join(map(str, shape)) + (',' if not shape else '')}) because {because}"
+    )
+
+
+# ---- programs -----------------------------------------------------------------------------
+
+
+class _Compiled:
+    """A program for one kind of run and one batch size, and how to feed it."""
+
+    def __init__(
+        self, engine: Engine, kind: str, batch: int, y_shape: tuple[int, ...] | None, weighted: bool
+    ) -> None:
+        model = engine.model
+        graph = _core.Graph()
+        shape = model.input_shape[1:]
+        x = graph.input((batch, *shape), model.dtype)
+        prediction = model(x, training=kind == "train")
+        self.shape = tuple(prediction.shape[1:])
+        self.dtype = prediction.dtype
+        self.targets: list[tuple[str, str]] = []  # (kind of target, name)
+        self.weighted = weighted
+        if kind == "predict":
+            # an output that is the input itself, or a parameter, is copied by an operator
+            out = prediction if prediction.id != x.id else prediction * 1.0
+            self.program = _core.Program(graph, outputs=(out,))
+            return
+        loss = engine.loss
+        used = [loss.target] if loss is not None else []
+        self.metrics = engine.metrics_for(y_shape, prediction.shape)
+        used += [m.target for m, _ in self.metrics]
+        values: dict[str, Any] = {}
+        for target in ("same", "index"):
+            if target in used:
+                self.targets.append((target, "y"))
+                values[target] = self._target(graph, target, prediction)
+        weight = graph.input((batch,), self.dtype) if weighted else None
+        sums = tuple(
+            m.emit(values[m.target], prediction, weight if heeds else None)
+            for m, heeds in self.metrics
+        )
+        self.sizes = [int(np.prod(s.shape)) for s in sums]
+        total = loss.emit(values[loss.target], prediction, weight)
+        state = engine.state if kind == "train" else None
+        self.program = _core.Program(graph, loss=total, optimizer=state, outputs=sums)
+
+    @staticmethod
+    def _target(graph: Any, target: str, prediction: Any) -> Any:
+        if target == "same":
+            return graph.input(prediction.shape, prediction.dtype)
+        if len(prediction.shape) < 2:
+            raise ValueError(
+                f"class labels need predictions of shape (batch, classes), got {prediction.shape}"
+            )
+        return graph.input(prediction.shape[:-1], np.int32)
+
+    def feeds(self, data: _Data, input_shape: tuple[int, ...]) -> tuple[Any, ...]:
+        """What run_loop reads, checked against the shapes of this program."""
+        x = shaped(data.x, input_shape, "x", f"the model's input is {(None, *input_shape)}")
+        found = [("x", x, 0, False)]
+        for target, name in self.targets:
+            if data.y is None:
+                raise ValueError("y is missing: the loss compares predictions with targets")
+            classes, shape = 0, self.shape
+            if target == "index":
+                classes, shape = self.shape[-1], self.shape[:-1]
+            why = f"the model's predictions are {(None, *self.shape)}"
+            if target == "index" and data.y.shape[1:] == self.shape and classes > 1:
+                why += " and the loss takes class labels (one-hot targets need the " \
+                    "categorical_crossentropy loss)"  # fmt: skip
+            y = shaped(data.y, shape, name, why)
+            found.append((name, y, classes, target == "same"))
+        if self.weighted:
+            found.append(("sample_weight", data.weight, 0, True))
+        return tuple(found)
+
+
+# ---- the engine ----------------------------------------------------------------------------
+
+
+class Engine:
+    """What `compile` makes: the optimizer's state, the loss, the metrics, the programs."""
+
+    def __init__(
+        self, model: Model, optimizer: Any, loss: Any, metric_list: Any, weighted_metrics: Any
+    ) -> None:
+        self.model = model
+        self.optimizer = None if optimizer is None else optimizers.get(optimizer)
+        self.loss = None if loss is None else losses.get(loss)
+        self._metric_ids = [(m, False) for m in _as_list(metric_list)]
+        self._metric_ids += [(m, True) for m in _as_list(weighted_metrics)]
+        for identifier, _ in self._metric_ids:
+            metrics.for_shapes(identifier, (1,), (1, 1))  # a wrong name fails now
+        self._metrics: dict[Any, list[tuple[Any, bool]]] = {}
+        self._programs: dict[Any, list[_Compiled]] = {}
+        self.state = None
+        self.epochs_seen = 0  # over all calls of fit: each epoch has an order of its own
+        if self.optimizer is not None:
+            kind, at = self.optimizer.clip or ("none", 0.0)
+            self.state = _core.OptimizerState(
+                self.optimizer.op, self.optimizer.attrs(), clip=kind, clip_at=at
+            )
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the reported numbers, the loss first."""
+        known = next(iter(self._metrics.values()), None)
+        if known is not None:
+            return ["loss", *(m.name for m, _ in known)]
+        return ["loss", *(m if isinstance(m, str) else metrics.get(m).name
+                          for m, _ in self._metric_ids)]  # fmt: skip
+
+    def metrics_for(
+        self, y_shape: tuple[int, ...] | None, prediction: tuple[int, ...]
+    ) -> list[tuple[Any, bool]]:
+        """The metrics, "accuracy" being resolved by the shapes of target and prediction."""
+        key = (None if y_shape is None else y_shape[1:], prediction[1:])
+        if key not in self._metrics:
+            self._metrics = {
+                key: [
+                    (metrics.for_shapes(m, y_shape or prediction, prediction), heeds)
+                    for m, heeds in self._metric_ids
+                ]
+            }
+        return self._metrics[key]
+
+    def forget(self) -> None:
+        """Drops all programs: the model has changed."""
+        self._programs.clear()
+        self._metrics.clear()
+
+    # ---- programs ----
+
+    def _ensure_built(self, x: Array) -> None:
+        if not self.model.built:
+            self.model.build((None, *x.shape[1:]))
+
+    def _take(self, kind: str, batch: int, data: _Data) -> tuple[Any, _Compiled]:
+        """A program that nobody else is running; to be given back with `_give`."""
+        y_shape = None if data.y is None or kind == "predict" else data.y.shape
+        trainable = tuple(w.trainable for w in self.model.weights) if kind == "train" else ()
+        weighted = kind != "predict" and data.weight is not None
+        key = (kind, batch, None if y_shape is None else y_shape[1:], weighted, trainable)
+        free = self._programs.get(key)
+        if free:
+            return key, free.pop()
+        if len(self._programs) >= _MAX_PROGRAMS:
+            self._programs.pop(next(iter(self._programs)), None)
+        return key, _Compiled(self, kind, batch, y_shape, weighted)
+
+    def _give(self, key: Any, compiled: _Compiled) -> None:
+        self._programs.setdefault(key, []).append(compiled)
+
+    def _run(self, kind: str, data: _Data, batch: int, steps: Steps) -> None:
+        """Runs the batches [steps.first, steps.last) of the data in one C call."""
+        self._ensure_built(data.x)
+        taken = []
+        full = rest = None
+        try:
+            if data.rows >= batch and steps.first < data.rows // batch:
+                taken.append(self._take(kind, batch, data))
+                full = taken[-1][1]
+            if steps.last > data.rows // batch:
+                taken.append(self._take(kind, data.rows % batch, data))
+                rest = taken[-1][1]
+            either = full or rest
+            if either is not None:
+                steps.run(self, kind, data, batch, full, rest, either)
+        finally:
+            for key, compiled in taken:
+                self._give(key, compiled)
+
+    # ---- fit ----
+
+    def fit(
+        self, x: Any, y: Any, batch_size: Any, epochs: Any, verbose: Any, callbacks: Any,
+        validation_split: Any, validation_data: Any, shuffle: Any, class_weight: Any,
+        sample_weight: Any, initial_epoch: Any, steps_per_epoch: Any, validation_steps: Any,
+        validation_batch_size: Any,
+    ) -> History:  # fmt: skip
+        self._require("fit")
+        epochs, initial_epoch = whole("epochs", epochs, 0), whole("initial_epoch", initial_epoch, 0)
+        batch = 32 if batch_size is None else whole("batch_size", batch_size, 1)
+        split = real("validation_split", validation_split, 0, below=1)
+        source = _source(x, y, sample_weight, class_weight, batch, shuffle, steps_per_epoch)
+        held_out = self._validation(source, split, validation_data, validation_batch_size,
+                                    validation_steps)  # fmt: skip
+        self.model.stop_training = False
+        hooks = CallbackList(
+            callbacks, model=self.model, verbose=verbose, epochs=epochs, steps=source.steps,
+            add_history=True,
+        )  # fmt: skip
+        self.model.history = hooks.history
+        hooks.on_train_begin()
+        logs: dict[str, float] = {}
+        for epoch in range(initial_epoch, epochs):
+            hooks.on_epoch_begin(epoch)
+            logs = self._epoch(source, hooks)
+            if held_out is not None and source.steps != 0:
+                hooks.on_test_begin()
+                found = self._measure(held_out, hooks)
+                hooks.on_test_end(found)
+                logs.update({f"val_{name}": value for name, value in found.items()})
+            hooks.on_epoch_end(epoch, logs)
+            if self.model.stop_training:
+                break
+        hooks.on_train_end(logs)
+        return hooks.history
+
+    def _validation(
+        self, source: Any, split: float, given: Any, batch_size: Any, steps: Any
+    ) -> Any:
+        if given is not None:
+            parts = given if isinstance(given, (tuple, list)) else (given,)
+            if len(parts) > 3:
+                raise ValueError(
+                    f"validation_data: got {len(parts)} parts, expected (x, y) or "
+                    "(x, y, sample_weight)"
+                )
+            x, y, w = (*parts, None, None)[:3]
+            batch = source.batch if batch_size is None else whole("batch_size", batch_size, 1)
+            return _source(x, y, w, None, batch, False, steps)
+        if split == 0:
+            return None
+        return source.hold_out(split)
+
+    def _epoch(self, source: Any, hooks: CallbackList) -> dict[str, float]:
+        """One pass over the data; returns the epoch's logs."""
+        steps = Steps(self)
+        order_seed = self.epochs_seen
+        self.epochs_seen += 1
+        first = 0
+        for data, batch, last, order in source.epoch(self.model._seed, order_seed):
+            at = 0
+            while at < last:
+                ahead = at + 1 if hooks.wants_batches else last
+                if hooks.wants_batches:
+                    hooks.on_train_batch_begin(first + at)
+                steps.plan(at, ahead, order, first, source.steps, hooks)
+                self._run("train", data, batch, steps)
+                at = ahead
+                if hooks.wants_batches:
+                    hooks.on_train_batch_end(first + at - 1, steps.logs())
+                if self.model.stop_training:
+                    return steps.logs()
+            first += last
+        if first == 0:
+            raise ValueError("fit: the data gave no batch; a generator serves one epoch unless it "
+                             "goes on (then give steps_per_epoch)")  # fmt: skip
+        source.known_steps(first)
+        return steps.logs()
+
+    # ---- evaluate and predict ----
+
+    def _measure(self, source: Any, hooks: CallbackList | None) -> dict[str, float]:
+        steps = Steps(self)
+        first = 0
+        wants = hooks is not None and hooks.wants_test_batches
+        for data, batch, last, _ in source.epoch(0, 0):
+            at = 0
+            while at < last:
+                ahead = at + 1 if wants else last
+                if wants and hooks is not None:
+                    hooks.on_test_batch_begin(first + at)
+                steps.plan(at, ahead, None, first, source.steps, None)
+                self._run("test", data, batch, steps)
+                at = ahead
+                if wants and hooks is not None:
+                    hooks.on_test_batch_end(first + at - 1, steps.logs())
+            first += last
+        if first == 0:
+            raise ValueError("evaluate: the data have no rows")
+        return steps.logs()
+
+    def evaluate(
+        self, x: Any, y: Any, batch_size: Any, verbose: Any, sample_weight: Any, steps: Any,
+        callbacks: Any, return_dict: bool,
+    ) -> Any:  # fmt: skip
+        self._require("evaluate")
+        batch = 32 if batch_size is None else whole("batch_size", batch_size, 1)
+        source = _source(x, y, sample_weight, None, batch, False, steps)
+        hooks = CallbackList(callbacks, model=self.model, verbose=0, epochs=1, steps=source.steps)
+        hooks.on_test_begin()
+        logs = self._measure(source, hooks)
+        hooks.on_test_end(logs)
+        if verbose in (1, 2):
+            print(" - ".join(f"{name}: {value:.4g}" for name, value in logs.items()))
+        return self._shown(logs, return_dict)
+
+    def _shown(self, logs: dict[str, float], return_dict: bool) -> Any:
+        if return_dict:
+            return logs
+        values = list(logs.values())
+        return values if len(values) > 1 else values[0]
+
+    def predict(self, x: Any, batch_size: Any, steps: Any = None, callbacks: Any = None) -> Array:
+        if hasattr(x, "__next__") or hasattr(x, "batch_size"):  # a generator or a loader
+            parts = []
+            for k, item in enumerate(x):
+                if steps is not None and k >= steps:
+                    break
+                parts.append(self.predict(item[0] if isinstance(item, tuple) else item, None))
+            if not parts:
+                raise ValueError("predict: the data gave no batch")
+            return np.concatenate(parts)
+        data = _Data(x, None, None)
+        self._ensure_built(data.x)
+        batch = _PREDICT_BATCH if batch_size is None else whole("batch_size", batch_size, 1)
+        batch = max(1, min(batch, data.rows))
+        hooks = None
+        if callbacks:
+            hooks = CallbackList(callbacks, model=self.model, verbose=0, epochs=1, steps=None)
+            hooks.on_predict_begin()
+        run = Steps(self)
+        run.plan(0, -(-data.rows // batch), None, 0, None, None)
+        if data.rows == 0:
+            shape = self.model.output_shape[1:]
+            shaped(data.x, self.model.input_shape[1:], "x", "that is the model's input")
+            result = np.empty((0, *shape), self.model.layers[-1].dtype)
+        else:
+            self._run("predict", data, batch, run)
+            result = run.result
+        if hooks is not None:
+            hooks.on_predict_end()
+        return result
+
+    # ---- single batches ----
+
+    def train_on_batch(
+        self, x: Any, y: Any, sample_weight: Any, class_weight: Any, return_dict: bool
+    ) -> Any:
+        self._require("train_on_batch")
+        return self._single("train", _Data(x, y, sample_weight, class_weight), return_dict)
+
+    def test_on_batch(self, x: Any, y: Any, sample_weight: Any, return_dict: bool) -> Any:
+        self._require("test_on_batch")
+        return self._single("test", _Data(x, y, sample_weight), return_dict)
+
+    def _single(self, kind: str, data: _Data, return_dict: bool) -> Any:
+        if data.rows == 0:
+            raise ValueError(f"{kind}_on_batch: the batch has no rows")
+        steps = Steps(self)
+        steps.plan(0, 1, None, 0, 1, None)
+        self._run(kind, data, data.rows, steps)
+        return self._shown(steps.logs(), return_dict)
+
+    def _require(self, what: str) -> None:
+        if self.loss is None or (self.optimizer is None and what in ("fit", "train_on_batch")):
+            raise RuntimeError(
+                f"{what} needs a compiled model: call model.compile(optimizer, loss, metrics) "
+                "with a loss first"
+            )
+
+
+class Steps:
+    """A stretch of batches and what they measured so far."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.loss_sum = 0.0
+        self.rows_done = 0
+        self.sums: list[Array] | None = None
+        self.done = np.zeros(1, np.int64)
+        self.losses = np.empty(0)
+        self.result: Any = None
+        self._spans: Any = None
+
+    def plan(
+        self, first: int, last: int, order: Array | None, offset: int, total: Any, hooks: Any
+    ) -> None:
+        """The next call runs the batches [first, last)."""
+        self.first, self.last, self.order = first, last, order
+        self.offset, self.total, self.hooks = offset, total, hooks
+
+    def run(
+        self, engine: Engine, kind: str, data: _Data, batch: int,
+        full: _Compiled | None, rest: _Compiled | None, either: _Compiled,
+    ) -> None:  # fmt: skip
+        model, count = engine.model, self.last - self.first
+        feeds = either.feeds(data, model.input_shape[1:])
+        self.losses, self.done = np.empty(count), np.zeros(1, np.int64)
+        self._spans = (data.rows, batch)
+        sums: Any = (None,)
+        results: Any = (None,)
+        lr = None
+        step = 0
+        if kind == "predict":
+            self.result = np.empty((data.rows, *either.shape), either.dtype)
+            results = (self.result,)
+        else:
+            if self.sums is None:
+                self.sums = [np.zeros(n) for n in either.sizes]
+                self.found = either.metrics
+            sums, results = tuple(self.sums), (None,) * len(self.sums)
+        if kind == "train":
+            step = engine.optimizer.iterations
+            lr = np.ascontiguousarray(engine.optimizer.lr_at(np.arange(step, step + count)))
+        try:
+            _core.run_loop(
+                full and full.program, rest and rest.program, feeds, data.rows, batch, self.order,
+                self.first, self.last, model._seed, step, lr,
+                None if kind == "predict" else self.losses, sums, results, self.done,
+                self._progress if self.hooks is not None else None,
+            )  # fmt: skip
+        finally:
+            done = int(self.done[0])
+            if kind == "train":
+                engine.optimizer.iterations = step + done
+        if kind != "predict":
+            add_sum, add_rows = self._so_far()
+            self.loss_sum += add_sum
+            self.rows_done += add_rows
+            self.losses = np.empty(0)
+            self.done = np.zeros(1, np.int64)
+
+    def _so_far(self) -> tuple[float, int]:
+        """Loss times rows, and rows, of the batches that the current call has done."""
+        done = int(self.done[0])
+        if done == 0:
+            return 0.0, 0
+        rows, batch = self._spans
+        counts = np.full(done, batch, np.float64)
+        short = rows - (self.first + done - 1) * batch
+        counts[-1] = min(batch, short)
+        return float(counts @ self.losses[:done]), int(counts.sum())
+
+    def _progress(self) -> None:
+        self.hooks.on_progress(
+            self.offset + self.first + int(self.done[0]), self.total, self.logs()
+        )
+
+    def logs(self) -> dict[str, float]:
+        """The running mean of the loss, and the metrics, over all batches so far."""
+        add_sum, add_rows = self._so_far()
+        rows = self.rows_done + add_rows
+        found = {"loss": (self.loss_sum + add_sum) / rows if rows else float("nan")}
+        if self.sums is not None:
+            for (metric, _), vector in zip(self.found, self.sums, strict=True):
+                found[metric.name] = metric.result_from(vector)
+        return found
+
+
+# ---- sources: arrays or a stream of batches ---------------------------------------------------
+
+
+class _Arrays:
+    """All data at hand: an epoch is one stretch of batches in an order made in C."""
+
+    def __init__(self, data: _Data, batch: int, shuffle: bool, limit: int | None, what: str) -> None:
+        if data.rows == 0:
+            raise ValueError(f"{what}: the data have no rows")
+        self.data, self.batch, self.shuffle, self.limit = data, batch, shuffle, limit
+
+    @property
+    def steps(self) -> int:
+        n = -(-self.data.rows // self.batch)
+        return n if self.limit is None else min(n, self.limit)
+
+    def known_steps(self, n: int) -> None:
+        pass
+
+    def hold_out(self, split: float) -> _Arrays:
+        """Splits the last rows off, before any shuffling, as Keras does."""
+        rows = self.data.rows
+        cut = int(rows * (1 - split))
+        if cut in (0, rows):
+            raise ValueError(
+                f"validation_split={split} of {rows} rows leaves no row on one side"
+            )
+        rest = _Arrays(self.data.part(cut, rows), self.batch, False, None, "validation_split")
+        self.data = self.data.part(0, cut)
+        return rest
+
+    def epoch(self, seed: int, number: int) -> Iterator[tuple[_Data, int, int, Array | None]]:
+        order = None
+        if self.shuffle:
+            order = np.empty(self.data.rows, np.int64)
+            _core.shuffle(order, seed, number)
+        yield self.data, self.batch, self.steps, order
+
+
+class _Loader(_Arrays):
+    """A DataLoader over arrays: the same rows in the same order, gathered in C."""
+
+    def __init__(self, loader: Any, limit: int | None, table: Any) -> None:
+        x, y, w = (*loader.arrays, None, None)[:3]
+        super().__init__(_Data(x, y, w, table), loader.batch_size, False, limit, "x")
+        self.loader = loader
+
+    @property
+    def steps(self) -> int:
+        n = len(self.loader)
+        return n if self.limit is None else min(n, self.limit)
+
+    def hold_out(self, split: float) -> _Arrays:
+        raise ValueError("validation_split needs arrays; pass validation_data instead")
+
+    def epoch(self, seed: int, number: int) -> Iterator[tuple[_Data, int, int, Array | None]]:
+        yield self.data, self.batch, self.steps, self.loader.next_order()
+
+
+class _Stream:
+    """Batches from a generator, or from a loader over something else than arrays."""
+
+    def __init__(self, batches: Iterable[Any], batch: int, limit: int | None, table: Any) -> None:
+        self.batches, self.batch, self.limit, self.table = batches, batch, limit, table
+        self._length: int | None = None
+        endless = hasattr(batches, "__next__")
+        self._iterator = iter(batches) if endless else None
+        if hasattr(batches, "__len__"):
+            self._length = len(batches)
+
+    @property
+    def steps(self) -> int | None:
+        known = [n for n in (self._length, self.limit) if n is not None]
+        return min(known) if known else None
+
+    def known_steps(self, n: int) -> None:
+        self._length = n if self._length is None else self._length
+
+    def hold_out(self, split: float) -> Any:
+        raise ValueError("validation_split needs arrays; pass validation_data instead")
+
+    def epoch(self, seed: int, number: int) -> Iterator[tuple[_Data, int, int, Array | None]]:
+        iterator = self._iterator if self._iterator is not None else iter(self.batches)
+        count = 0
+        while self.limit is None or count < self.limit:
+            try:
+                item = next(iterator)
+            except StopIteration:
+                break
+            parts = item if isinstance(item, (tuple, list)) else (item,)
+            if len(parts) > 3:
+                raise ValueError(
+                    f"a batch has {len(parts)} parts, expected (x, y) or (x, y, sample_weight)"
+                )
+            x, y, w = (*parts, None, None)[:3]
+            data = _Data(x, y, w, self.table)
+            if data.rows == 0:
+                raise ValueError("a batch has no rows")
+            yield data, data.rows, 1, None
+            count += 1
+
+
+def _source(
+    x: Any, y: Any, weight: Any, class_weight: Any, batch: int, shuffle: Any, steps: Any
+) -> Any:
+    limit = None if steps is None else whole("steps_per_epoch", steps, 1)
+    if x is None:
+        raise ValueError("x is missing: pass an array, a DataLoader or a generator")
+    is_stream = hasattr(x, "__next__") or (hasattr(x, "batch_size") and hasattr(x, "__iter__"))
+    if is_stream:
+        if y is not None or weight is not None:
+            raise ValueError("y and sample_weight come from the loader or generator itself")
+        if getattr(x, "arrays", None) is not None:
+            return _Loader(x, limit, class_weight)
+        return _Stream(x, batch, limit, class_weight)
+    return _Arrays(_Data(x, y, weight, class_weight), batch, bool(shuffle), limit, "x")
+
+
+def _as_list(items: Any) -> Sequence[Any]:
+    if items is None:
+        return []
+    return list(items) if isinstance(items, (list, tuple)) else [items]
