@@ -1,0 +1,67 @@
+#include "kern/gemm_pack.h"
+
+#include "simd/transpose.h"
+
+/* ---- rows of B are rows in memory -----------------------------------------------------
+ */
+
+static void pack_rows(size_t k, int cols, const real *b, ptrdiff_t ldb, real *dst)
+{
+    if (cols == TILE_COLS) {
+        for (size_t p = 0; p < k; p++, b += ldb, dst += TILE_COLS)
+            for (int j = 0; j < TILE_COLS; j += VR_N)
+                vr_store(dst + j, vr_load(b + j));
+        return;
+    }
+    for (size_t p = 0; p < k; p++, b += ldb, dst += TILE_COLS)
+        for (int j = 0; j < TILE_COLS; j += VR_N) {
+            const int n = cols - j;
+            vr_store(dst + j,
+                     n >= VR_N ? vr_load(b + j) : vr_load_n(b + j, n > 0 ? n : 0));
+        }
+}
+
+/* ---- rows of B are columns in memory
+ * ---------------------------------------------------- */
+
+static void pack_columns(size_t k, int cols, const real *b, ptrdiff_t ldb, real *dst)
+{
+    int j = 0;
+    for (; j + VT_N <= cols; j += VT_N) {
+        const real *src = b + j * ldb;
+        size_t p = 0;
+        for (; p + VT_N <= k; p += VT_N)
+            vr_transpose(src + p, ldb, dst + p * TILE_COLS + j, TILE_COLS);
+        for (; p < k; p++)
+            for (int i = 0; i < VT_N; i++)
+                dst[p * TILE_COLS + (size_t)(j + i)] = src[(ptrdiff_t)p + i * ldb];
+    }
+    for (; j < TILE_COLS; j++)
+        for (size_t p = 0; p < k; p++)
+            dst[p * TILE_COLS + (size_t)j] = j < cols ? b[(ptrdiff_t)p + j * ldb] : 0;
+}
+
+void PA_(pa_gemm_pack_b)(bool tb, size_t k, size_t cols, const real *b, ptrdiff_t ldb,
+                         real *dst, size_t panel)
+{
+    for (size_t j = 0; j < cols; j += TILE_COLS, dst += panel) {
+        const int n = cols - j < TILE_COLS ? (int)(cols - j) : TILE_COLS;
+        if (tb)
+            pack_columns(k, n, b + (ptrdiff_t)j * ldb, ldb, dst);
+        else
+            pack_rows(k, n, b + j, ldb, dst);
+    }
+}
+
+void PA_(pa_gemm_copy)(size_t rows, size_t k, const real *a, ptrdiff_t lda, real *dst,
+                       ptrdiff_t ldd)
+{
+    const size_t whole = k - k % VR_N;
+    for (size_t i = 0; i < rows; i++, a += lda, dst += ldd) {
+        for (size_t p = 0; p < whole; p += VR_N)
+            vr_store(dst + p, vr_load(a + p));
+        if (whole < k)
+            vr_store_n(dst + whole, vr_load_n(a + whole, (int)(k - whole)),
+                       (int)(k - whole));
+    }
+}

@@ -1,0 +1,17 @@
+/* gemm_pack.h - copies parts of A and B to where the tile kernels read them fastest. */
+#ifndef PA_GEMM_PACK_H
+#define PA_GEMM_PACK_H
+
+#include "kern/gemm_tile.h"
+
+/* Columns [0, cols) of B (k, cols) into panels of TILE_COLS columns, each (k, TILE_COLS)
+ * with `panel` reals from one panel to the next; columns are padded with zeros to whole
+ * panels. b: (k, cols) at row stride ldb, or (cols, k) if tb. */
+void PA_(pa_gemm_pack_b)(bool tb, size_t k, size_t cols, const real *b, ptrdiff_t ldb,
+                         real *dst, size_t panel);
+
+/* A copy of rows x k at row stride lda, to row stride ldd. */
+void PA_(pa_gemm_copy)(size_t rows, size_t k, const real *a, ptrdiff_t lda, real *dst,
+                       ptrdiff_t ldd);
+
+#endif

@@ -1,0 +1,91 @@
+#include "kern/gemm_tile.h"
+
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#elif defined(__GNUC__)
+#define UNROLL _Pragma("GCC unroll 16")
+#else
+#define UNROLL
+#endif
+
+/* Inlined into one function for each number of rows and vectors, so that all the loops
+ * over them unroll and `acc` lives in registers. */
+PA_INLINE void tile(const int rows, const int vecs, size_t k, const real *a,
+                    ptrdiff_t ars, ptrdiff_t acs, const real *b, ptrdiff_t ldb, bool add,
+                    real *c, ptrdiff_t ldc, int cols)
+{
+    vr acc[TILE_ROWS][TILE_VECS];
+    UNROLL
+    for (int i = 0; i < rows; i++) {
+        UNROLL
+        for (int j = 0; j < vecs; j++)
+            acc[i][j] = vr_zero();
+    }
+    /* Steps in bytes: in elements, gcc compiles the loop twice, once for steps of 1. */
+    const char *pa = (const char *)a, *pb = (const char *)b;
+    const ptrdiff_t row = ars * (ptrdiff_t)sizeof *a;
+    const ptrdiff_t next_a = acs * (ptrdiff_t)sizeof *a,
+                    next_b = ldb * (ptrdiff_t)sizeof *b;
+    for (; k > 0; k--) {
+        vr bj[TILE_VECS];
+        UNROLL
+        for (int j = 0; j < vecs; j++)
+            bj[j] = vr_load((const real *)pb + j * VR_N);
+        UNROLL
+        for (int i = 0; i < rows; i++) {
+            const vr ai = vr_set1(*(const real *)(pa + i * row));
+            UNROLL
+            for (int j = 0; j < vecs; j++)
+                acc[i][j] = vr_fma(ai, bj[j], acc[i][j]);
+        }
+        pa += next_a;
+        pb += next_b;
+    }
+    const int last = cols - (vecs - 1) * VR_N; /* lanes of the last vector */
+    UNROLL
+    for (int i = 0; i < rows; i++) {
+        UNROLL
+        for (int j = 0; j < vecs; j++) {
+            real *at = c + i * ldc + j * VR_N;
+            if (j < vecs - 1 || last == VR_N)
+                vr_store(at, add ? vr_add(vr_load(at), acc[i][j]) : acc[i][j]);
+            else
+                vr_store_n(at, add ? vr_add(vr_load_n(at, last), acc[i][j]) : acc[i][j],
+                           last);
+        }
+    }
+}
+
+#define TILE(rows, vecs)                                                                 \
+    static void tile_##rows##x##vecs(size_t k, const real *a, ptrdiff_t ars,             \
+                                     ptrdiff_t acs, const real *b, ptrdiff_t ldb,        \
+                                     bool add, real *c, ptrdiff_t ldc, int cols)         \
+    {                                                                                    \
+        tile(rows, vecs, k, a, ars, acs, b, ldb, add, c, ldc, cols);                     \
+    }
+#define TILES(rows) TILE(rows, 1) TILE(rows, 2)
+
+/* clang-format off */
+TILES(1) TILES(2) TILES(3) TILES(4) TILES(5)
+#define UP_TO_5(v) tile_1x##v, tile_2x##v, tile_3x##v, tile_4x##v, tile_5x##v
+#if TILE_ROWS == 5
+#define UP_TO_ALL UP_TO_5
+#else
+TILES(6)
+#if TILE_ROWS == 6
+#define UP_TO_ALL(v) UP_TO_5(v), tile_6x##v
+#else
+TILES(7) TILES(8) TILES(9) TILES(10) TILES(11) TILES(12)
+#define UP_TO_12(v) UP_TO_5(v), tile_6x##v, tile_7x##v, tile_8x##v, tile_9x##v, \
+                    tile_10x##v, tile_11x##v, tile_12x##v
+#if TILE_ROWS == 12
+#define UP_TO_ALL UP_TO_12
+#else
+TILES(13) TILES(14)
+#define UP_TO_ALL(v) UP_TO_12(v), tile_13x##v, tile_14x##v
+#endif
+#endif
+#endif
+    /* clang-format on */
+
+    pa_tile *const tile_table[TILE_VECS][TILE_ROWS] = {{UP_TO_ALL(1)}, {UP_TO_ALL(2)}};

@@ -1,0 +1,36 @@
+/* gemm_tile.h - the innermost kernels of gemm: one tile of C in registers.
+ *
+ * A tile is `rows` x `cols` with rows <= TILE_ROWS and cols <= TILE_COLS = TILE_VECS
+ * vectors. Every element is one chain of multiply-adds over k in rising order, begun at
+ * zero; so neither the tile's size nor its place changes a bit of the result. */
+#ifndef PA_GEMM_TILE_H
+#define PA_GEMM_TILE_H
+
+#include "simd/simd.h"
+
+/* Accumulators fill the register file, two registers hold a row of B, one an element of
+ * A: 28 + 3 of 32 on AVX-512, 12 + 3 of 16 on AVX2. Two vectors wide is the least that
+ * hides the loads behind the multiply-adds, and wastes least on narrow C. */
+#if defined(PA_SIMD_BASE)
+#define TILE_ROWS 5 /* products need a register of their own */
+#elif defined(__AVX512F__)
+#define TILE_ROWS 14
+#elif defined(__AVX2__)
+#define TILE_ROWS 6
+#else
+#define TILE_ROWS 12 /* 32 registers */
+#endif
+#define TILE_VECS 2
+#define TILE_COLS (TILE_VECS * VR_N)
+
+/* C = A B, or C += A B if `add`, over k terms. a: (rows, k) at strides ars and acs,
+ * b: (k, TILE_COLS) at row stride ldb, of which columns from `cols` on may hold anything
+ * finite but must be readable up to the next whole vector; c: (rows, cols) at ldc. */
+typedef void pa_tile(size_t k, const real *a, ptrdiff_t ars, ptrdiff_t acs, const real *b,
+                     ptrdiff_t ldb, bool add, real *c, ptrdiff_t ldc, int cols);
+
+/* By [vectors - 1][rows - 1]. */
+#define tile_table PA_(pa_gemm_tile_table)
+extern pa_tile *const tile_table[TILE_VECS][TILE_ROWS];
+
+#endif
