@@ -25,7 +25,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     """
     import difflib
 
-    table = {k.lower(): k for k in sorted(known, reverse=True)}
+    table = {k.lower(): k for k in sorted(known)}  # gelu rather than GELU
     found = difflib.get_close_matches(str(name).lower(), table, 1, 0.5)
     return table[found[0]] if found else None
 
@@ -80,7 +80,7 @@ def resolve(kind: str, identifier: object, base: type[T], table: Mapping[str, ty
     if isinstance(identifier, str):
         found = table.get(identifier) or table.get(identifier.lower())
         if found is None:
-            raise unknown(kind, identifier, table)
+            raise unknown(kind, identifier, [k for k in table if k.islower()] or table)
         return found()
     if isinstance(identifier, dict):
         name = identifier.get("class_name")

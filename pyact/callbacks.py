@@ -139,7 +139,7 @@ class CallbackList:
     """Several callbacks called as one; what fit, evaluate and predict talk to.
 
     callbacks: one Callback, several, or None. verbose: 0 silent, 1 a progress bar, 2 one
-    line an epoch, "auto" the same as 1. history: add a History when there is none.
+    line an epoch, "auto" the same as 1. add_history: add a History when there is none.
 
     wants_batches, wants_test_batches, wants_predict_batches: must hooks be called at
     every batch? When not, the engine runs the epoch in one call.
@@ -153,7 +153,7 @@ class CallbackList:
         *,
         model: Any = None,
         verbose: int | str = 0,
-        history: bool = False,
+        add_history: bool = False,
         **params: Any,
     ) -> None:
         if callbacks is None:
@@ -173,7 +173,7 @@ class CallbackList:
         level = _verbosity(verbose)
         if level and not any(isinstance(c, ProgressBar) for c in self.callbacks):
             self.callbacks.append(ProgressBar())
-        if history and not any(isinstance(c, History) for c in self.callbacks):
+        if add_history and not any(isinstance(c, History) for c in self.callbacks):
             self.callbacks.append(History())
         self.params = {"verbose": level, "epochs": 1, "steps": None, **params}
         self.model = model

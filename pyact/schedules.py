@@ -89,8 +89,10 @@ class _Schedule(LearningRateSchedule):
         raise NotImplementedError
 
     def __call__(self, step: Steps) -> Rates:
-        rate = self._rate(np.asarray(step, np.float64))
-        return float(rate) if np.ndim(step) == 0 else rate
+        steps = np.asarray(step, np.float64)
+        # through arrays always: NumPy's scalars use another pow, so other last bits
+        rate = self._rate(steps.reshape(-1)).reshape(steps.shape)
+        return float(rate) if steps.ndim == 0 else rate
 
 
 class ExponentialDecay(_Schedule):
