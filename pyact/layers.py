@@ -200,6 +200,14 @@ class Layer:
         """Number of weights' elements."""
         return sum(w.size for w in self._weights)
 
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and not self.__dict__.get("built", True):
+            raise AttributeError(
+                f"layer {self.name!r} has no attribute {name!r} yet: it gets its weights when it "
+                "knows its input; build it, or use it in a model with an Input"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     # ---- calling ----
 
     def ensure_built(self, input_shape: Shape) -> None:

@@ -386,8 +386,6 @@ class Sequential(Model):
 
     def _build_if_known(self) -> None:
         first = self._stack[0] if self._stack else None
-        if isinstance(first, InputLayer):
-            self.dtype = first.dtype
         given = first._given_shape if first is not None else None
         if given is None and isinstance(first, Model) and first.built:
             given = first.input_shape[1:]  # type: ignore[index]
@@ -406,6 +404,8 @@ class Sequential(Model):
             )
         shape: Shape = (None, *tuple(input_shape)[1:])
         self.input_shape = shape
+        if self._stack:
+            self.dtype = self._stack[0].dtype
         plans: list[tuple[Layer, list[WeightSpec]]] = []
         for layer in self.layers:
             before = shape

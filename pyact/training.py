@@ -319,12 +319,20 @@ class Engine:
             add_history=True,
         )  # fmt: skip
         self.model.history = hooks.history
+        try:
+            self._fit(source, held_out, hooks, initial_epoch, epochs)
+        except BaseException:
+            hooks.abandon()
+            raise
+        return hooks.history
+
+    def _fit(self, source: Any, held_out: Any, hooks: CallbackList, first: int, last: int) -> None:
         hooks.on_train_begin()
         logs: dict[str, float] = {}
-        for epoch in range(initial_epoch, epochs):
+        for epoch in range(first, last):
             hooks.on_epoch_begin(epoch)
             logs = self._epoch(source, hooks)
-            if held_out is not None and source.steps != 0:
+            if held_out is not None:
                 hooks.on_test_begin()
                 found = self._measure(held_out, hooks)
                 hooks.on_test_end(found)
@@ -333,7 +341,6 @@ class Engine:
             if self.model.stop_training:
                 break
         hooks.on_train_end(logs)
-        return hooks.history
 
     def _validation(
         self, source: Any, split: float, given: Any, batch_size: Any, steps: Any
