@@ -51,16 +51,14 @@ enum { LANES = VD_N };
 enum { BLOCK = 2 * LANES, AHEAD = 3072 /* bytes; 2 to 4 KB measured alike */ };
 
 #if defined(MAP_ROUND_F) || defined(MAP_ROUND_DF)
-/* Could a double within 2^j ulps of r round to another float than r does? The low 29 bits
- * of a tie are 1 followed by zeros. Results below the normal floats have their ties
- * elsewhere: let pa_map_settle look at all of them. */
-PA_INLINE vdm doubtful(vd r, int j)
+/* Could a double within 2^j ulps of a lane of a or b round to another float than that
+ * lane does? The low 29 bits of a tie are 1 followed by zeros. Results below the normal
+ * floats have their ties elsewhere: let pa_map_settle look at all of them but zeros. */
+PA_INLINE bool doubtful(vd a, vd b, int j)
 {
-    const vi near = vi_set1(((int64_t)1 << j) - ((int64_t)1 << 28));
-    const vi mask = vi_set1(0x1fffffff & ~(((int64_t)2 << j) - 1));
-    vdm tie = vi_testz(vi_add(vd_bits(r), near), mask);
-    vdm tiny = vdm_and(vd_lt(vd_abs(r), vd_set1(0x1p-126)), vd_ne(r, vd_zero()));
-    return vdm_or(tie, tiny);
+    vwm tie = vw_in(vw_low(a, b), 3, 0x80000000u - (8u << j), 16u << j);
+    vwm tiny = vw_in(vw_high(a, b), 1, 1, (0x3ff - 126u) << 21);
+    return vwm_any(vwm_or(tie, tiny));
 }
 
 /* Rounds two vectors of results of x (and p) again, with the exact function's help. */
@@ -101,8 +99,7 @@ PA_INLINE void finish_f(const mv *x, const mv *p, const mv *r, real *y)
     mv_store(y, r[0]);
     mv_store(y + LANES, r[1]);
 #ifdef MAP_ROUND_F
-    vdm d = vdm_or(doubtful(r[0], MAP_ROUND_F), doubtful(r[1], MAP_ROUND_F));
-    if (PA_UNLIKELY(vdm_any(d)))
+    if (PA_UNLIKELY(doubtful(r[0], r[1], MAP_ROUND_F)))
         settle(exact_f_xp, MAP_ROUND_F, x, p, r, y);
 #else
     (void)x;
@@ -115,8 +112,7 @@ PA_INLINE void finish_df(const mv *x, const mv *p, const mv *r, real *y)
     mv_store(y, r[0]);
     mv_store(y + LANES, r[1]);
 #ifdef MAP_ROUND_DF
-    vdm d = vdm_or(doubtful(r[0], MAP_ROUND_DF), doubtful(r[1], MAP_ROUND_DF));
-    if (PA_UNLIKELY(vdm_any(d)))
+    if (PA_UNLIKELY(doubtful(r[0], r[1], MAP_ROUND_DF)))
         settle(exact_df_xp, MAP_ROUND_DF, x, p, r, y);
 #else
     (void)x;

@@ -11,6 +11,8 @@ typedef __m256 vfm;
 typedef __m256d vd;
 typedef __m256d vdm;
 typedef __m256i vi;
+typedef __m256i vw;
+typedef __m256i vwm;
 
 /* clang-format off */
 PA_INLINE __m256i pa_lanes8_(int n) { return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)); }
@@ -101,6 +103,17 @@ PA_INLINE vi vi_andnot(vi a, vi b) { return _mm256_andnot_si256(a, b); }
 PA_INLINE vi vi_shl(vi a, int n) { return _mm256_slli_epi64(a, n); }
 PA_INLINE vi vi_shr(vi a, int n) { return _mm256_srli_epi64(a, n); }
 PA_INLINE vdm vi_testz(vi a, vi b) { return _mm256_castsi256_pd(_mm256_cmpeq_epi64(_mm256_and_si256(a, b), _mm256_setzero_si256())); }
+
+PA_INLINE vw vw_low(vd a, vd b) { return _mm256_castps_si256(_mm256_shuffle_ps(_mm256_castpd_ps(a), _mm256_castpd_ps(b), 0x88)); }
+PA_INLINE vw vw_high(vd a, vd b) { return _mm256_castps_si256(_mm256_shuffle_ps(_mm256_castpd_ps(a), _mm256_castpd_ps(b), 0xdd)); }
+PA_INLINE vwm vw_in(vw a, int n, uint32_t low, uint32_t count)
+{
+    /* unsigned order is signed order with the sign bit flipped */
+    a = _mm256_sub_epi32(_mm256_slli_epi32(a, n), _mm256_set1_epi32((int)(low ^ 0x80000000u)));
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(count ^ 0x80000000u)), a);
+}
+PA_INLINE vwm vwm_or(vwm a, vwm b) { return _mm256_or_si256(a, b); }
+PA_INLINE bool vwm_any(vwm m) { return _mm256_movemask_epi8(m) != 0; }
 /* clang-format on */
 
 #endif

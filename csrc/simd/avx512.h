@@ -12,6 +12,8 @@ typedef __mmask16 vfm;
 typedef __m512d vd;
 typedef __mmask8 vdm;
 typedef __m512i vi;
+typedef __m512i vw;
+typedef __mmask16 vwm;
 
 /* clang-format off */
 PA_INLINE vf vf_load(const float *p) { return _mm512_loadu_ps(p); }
@@ -101,6 +103,16 @@ PA_INLINE vi vi_andnot(vi a, vi b) { return _mm512_andnot_si512(a, b); }
 PA_INLINE vi vi_shl(vi a, int n) { return _mm512_slli_epi64(a, (unsigned)n); }
 PA_INLINE vi vi_shr(vi a, int n) { return _mm512_srli_epi64(a, (unsigned)n); }
 PA_INLINE vdm vi_testz(vi a, vi b) { return _mm512_testn_epi64_mask(a, b); }
+
+PA_INLINE vw vw_low(vd a, vd b) { return _mm512_castps_si512(_mm512_shuffle_ps(_mm512_castpd_ps(a), _mm512_castpd_ps(b), 0x88)); }
+PA_INLINE vw vw_high(vd a, vd b) { return _mm512_castps_si512(_mm512_shuffle_ps(_mm512_castpd_ps(a), _mm512_castpd_ps(b), 0xdd)); }
+PA_INLINE vwm vw_in(vw a, int n, uint32_t low, uint32_t count)
+{
+    a = _mm512_sub_epi32(_mm512_slli_epi32(a, (unsigned)n), _mm512_set1_epi32((int)low));
+    return _mm512_cmplt_epu32_mask(a, _mm512_set1_epi32((int)count));
+}
+PA_INLINE vwm vwm_or(vwm a, vwm b) { return (vwm)(a | b); }
+PA_INLINE bool vwm_any(vwm m) { return m != 0; }
 /* clang-format on */
 
 #endif

@@ -12,6 +12,8 @@ typedef uint32x4_t vfm;
 typedef float64x2_t vd;
 typedef uint64x2_t vdm;
 typedef int64x2_t vi;
+typedef uint32x4_t vw;
+typedef uint32x4_t vwm;
 
 /* clang-format off */
 PA_INLINE vf vf_load(const float *p) { return vld1q_f32(p); }
@@ -118,6 +120,16 @@ PA_INLINE vi vi_andnot(vi a, vi b) { return vbicq_s64(b, a); }
 PA_INLINE vi vi_shl(vi a, int n) { return vshlq_s64(a, vdupq_n_s64(n)); }
 PA_INLINE vi vi_shr(vi a, int n) { return vreinterpretq_s64_u64(vshlq_u64(vreinterpretq_u64_s64(a), vdupq_n_s64(-n))); }
 PA_INLINE vdm vi_testz(vi a, vi b) { return vceqzq_s64(vandq_s64(a, b)); }
+
+PA_INLINE vw vw_low(vd a, vd b) { return vuzp1q_u32(vreinterpretq_u32_f64(a), vreinterpretq_u32_f64(b)); }
+PA_INLINE vw vw_high(vd a, vd b) { return vuzp2q_u32(vreinterpretq_u32_f64(a), vreinterpretq_u32_f64(b)); }
+PA_INLINE vwm vw_in(vw a, int n, uint32_t low, uint32_t count)
+{
+    a = vsubq_u32(vshlq_u32(a, vdupq_n_s32(n)), vdupq_n_u32(low));
+    return vcltq_u32(a, vdupq_n_u32(count));
+}
+PA_INLINE vwm vwm_or(vwm a, vwm b) { return vorrq_u32(a, b); }
+PA_INLINE bool vwm_any(vwm m) { return vmaxvq_u32(m) != 0; }
 /* clang-format on */
 
 #endif

@@ -10,6 +10,10 @@ typedef bool vfm;
 typedef double vd;
 typedef bool vdm;
 typedef int64_t vi;
+typedef struct vw {
+    uint32_t a, b;
+} vw;
+typedef bool vwm;
 
 /* clang-format off */
 PA_INLINE vf vf_load(const float *p) { return *p; }
@@ -88,6 +92,12 @@ PA_INLINE vi vi_andnot(vi a, vi b) { return ~a & b; }
 PA_INLINE vi vi_shl(vi a, int n) { return (vi)((uint64_t)a << n); }
 PA_INLINE vi vi_shr(vi a, int n) { return (vi)((uint64_t)a >> n); }
 PA_INLINE vdm vi_testz(vi a, vi b) { return (a & b) == 0; }
+
+PA_INLINE vw vw_low(vd a, vd b) { vw w = {(uint32_t)vd_bits(a), (uint32_t)vd_bits(b)}; return w; }
+PA_INLINE vw vw_high(vd a, vd b) { vw w = {(uint32_t)((uint64_t)vd_bits(a) >> 32), (uint32_t)((uint64_t)vd_bits(b) >> 32)}; return w; }
+PA_INLINE vwm vw_in(vw w, int n, uint32_t low, uint32_t count) { return (w.a << n) - low < count || (w.b << n) - low < count; }
+PA_INLINE vwm vwm_or(vwm a, vwm b) { return a || b; }
+PA_INLINE bool vwm_any(vwm m) { return m; }
 /* clang-format on */
 
 #endif

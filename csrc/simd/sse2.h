@@ -12,6 +12,8 @@ typedef __m128 vfm;
 typedef __m128d vd;
 typedef __m128d vdm;
 typedef __m128i vi;
+typedef __m128i vw;
+typedef __m128i vwm;
 
 /* clang-format off */
 PA_INLINE vf vf_load(const float *p) { return _mm_loadu_ps(p); }
@@ -123,6 +125,17 @@ PA_INLINE vdm vi_testz(vi a, vi b)
     __m128i low = _mm_cmpeq_epi32(_mm_and_si128(a, b), _mm_setzero_si128());
     return _mm_castsi128_pd(_mm_shuffle_epi32(low, 0xa0));
 }
+
+PA_INLINE vw vw_low(vd a, vd b) { return _mm_castps_si128(_mm_shuffle_ps(_mm_castpd_ps(a), _mm_castpd_ps(b), 0x88)); }
+PA_INLINE vw vw_high(vd a, vd b) { return _mm_castps_si128(_mm_shuffle_ps(_mm_castpd_ps(a), _mm_castpd_ps(b), 0xdd)); }
+PA_INLINE vwm vw_in(vw a, int n, uint32_t low, uint32_t count)
+{
+    /* unsigned order is signed order with the sign bit flipped */
+    a = _mm_sub_epi32(_mm_slli_epi32(a, n), _mm_set1_epi32((int)(low ^ 0x80000000u)));
+    return _mm_cmplt_epi32(a, _mm_set1_epi32((int)(count ^ 0x80000000u)));
+}
+PA_INLINE vwm vwm_or(vwm a, vwm b) { return _mm_or_si128(a, b); }
+PA_INLINE bool vwm_any(vwm m) { return _mm_movemask_epi8(m) != 0; }
 /* clang-format on */
 
 #endif
