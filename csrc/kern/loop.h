@@ -16,12 +16,14 @@
 #define PA_IVDEP
 #endif
 
+#ifndef PA_INLINE
 #if defined(_MSC_VER)
 #define PA_INLINE static __forceinline
 #elif defined(__GNUC__)
 #define PA_INLINE static inline __attribute__((always_inline))
 #else
 #define PA_INLINE static inline
+#endif
 #endif
 
 /* Elements per chunk: some microseconds of work each, against the 0.3 us that a spinning

@@ -1,0 +1,176 @@
+#include "simd/math.h"
+#include "kern/softmax.h"
+
+double PA_(pa_soft_max)(const real *x, size_t n, double max)
+{
+    real best = (real)max;
+    size_t i = 0;
+    if (n >= VR_N) {
+        vr m = vr_set1(best);
+        for (; i + VR_N <= n; i += VR_N)
+            m = vr_max(vr_load(x + i), m);
+        real lane[VR_N];
+        vr_store(lane, m);
+        for (size_t j = 0; j < VR_N; j++)
+            best = lane[j] > best ? lane[j] : best;
+    }
+    for (; i < n; i++)
+        best = x[i] > best ? x[i] : best;
+    return (double)best;
+}
+
+/* a + b = s + err exactly, whatever their sizes. */
+PA_INLINE vd two_sum(vd a, vd b, vd *err)
+{
+    vd s = vd_add(a, b), t = vd_sub(s, a);
+    *err = vd_add(vd_sub(a, vd_sub(s, t)), vd_sub(b, t));
+    return s;
+}
+
+#ifdef PA_REAL_IS_DOUBLE
+
+/* exp(t + t_lo) = e + *lo for t <= 0, good to 2^-55 before e is rounded: t = k ln 2 + r
+ * is done here, since what r loses to rounding is wanted too. Where 2^k would underflow,
+ * 2^(k + 128) is used and the excess taken off at the end. */
+PA_INLINE vd exp_wide(vd t, vd t_lo, vd *lo)
+{
+    const vd magic = vd_set1(0x1.8p52), bias = vd_set1(0x1.8p52 + 1023);
+    t = vd_clamp(t, -760, 1); /* exp(-760) is 0 */
+    vd k = vd_sub(vd_fma(t, vd_set1(0x1.71547652b82fep+0), magic), magic);
+    vd r_1 = vd_fnma(k, vd_set1(0x1.62e42fefa3000p-1), t); /* exact */
+    vd rest = vd_mul(k, vd_set1(0x1.3de6af278ece6p-42));
+    vd r = vd_sub(r_1, rest);
+    vd r_lo = vd_add(vd_sub(vd_sub(r_1, r), rest), t_lo);
+    vd s, q;
+    vd_exp_parts(r, &s, &q);
+    vd sq = vd_mul(s, q); /* exact: s is a power of 2 */
+    vd e = vd_add(s, sq);
+    *lo = vd_fma(e, r_lo, vd_sub(sq, vd_sub(e, s)));
+    vdm deep = vd_lt(k, vd_set1(-1000));
+    vd excess = vd_sel(deep, vd_set1(0x1p-128), vd_set1(1));
+    k = vd_sel(deep, vd_add(k, vd_set1(128)), k);
+    vd scale = vi_double(vi_shl(vd_bits(vd_add(k, bias)), 52));
+    *lo = vd_mul(vd_mul(*lo, scale), excess);
+    return vd_mul(vd_mul(e, scale), excess);
+}
+
+/* a b = p + err; exact unless it underflows. */
+PA_INLINE vd mul_err(vd a, vd b, vd p)
+{
+#if PA_SIMD_FMA
+    return vd_fma(a, b, vd_neg(p));
+#else /* Dekker: halves of 26 bits */
+    const vd split = vd_set1(0x1p27 + 1);
+    vd ta = vd_mul(a, split), tb = vd_mul(b, split);
+    vd ah = vd_sub(ta, vd_sub(ta, a)), bh = vd_sub(tb, vd_sub(tb, b));
+    vd al = vd_sub(a, ah), bl = vd_sub(b, bh);
+    vd err = vd_sub(vd_mul(ah, bh), p);
+    err = vd_add(vd_add(err, vd_mul(ah, bl)), vd_mul(al, bh));
+    return vd_add(err, vd_mul(al, bl));
+#endif
+}
+
+#else
+
+/* Not even a million times exp(-600) is seen in float32: nothing below needs care. */
+PA_INLINE vd exp_wide(vd t, vd t_lo, vd *lo)
+{
+    (void)t_lo;
+    *lo = vd_zero();
+    return vd_exp(vd_clamp(t, -600, 1));
+}
+
+#endif
+
+typedef struct sums {
+    vd below, below_lo, ties;
+} sums;
+
+PA_INLINE vd one(vd x, vd max, vd *lo, sums *s)
+{
+    vd t_lo = vd_zero();
+#ifdef PA_REAL_IS_DOUBLE
+    vd t = two_sum(x, vd_neg(max), &t_lo);
+    t_lo = vd_sel(vd_lt(t, vd_set1(-1e300)), vd_zero(), t_lo); /* -inf has no error */
+#else
+    vd t = vd_sub(x, max);
+#endif
+    vd e = exp_wide(t, t_lo, lo);
+    vdm top = vd_eq(t, vd_zero());
+    vd err, under = vd_sel(top, vd_zero(), e);
+    s->ties = vd_add(s->ties, vd_sel(top, vd_set1(1), vd_zero()));
+#ifdef PA_REAL_IS_DOUBLE
+    s->below = two_sum(s->below, under, &err);
+    s->below_lo = vd_add(s->below_lo, vd_add(err, *lo));
+#else
+    (void)err;
+    s->below = vd_add(s->below, under);
+#endif
+    return e;
+}
+
+void PA_(pa_soft_exps)(double *e, double *e_lo, const real *x, size_t n, pa_soft *s)
+{
+    vd max = vd_set1(s->max), lo;
+    sums a = {vd_zero(), vd_zero(), vd_zero()};
+    size_t i = 0;
+    for (; i + VD_N <= n; i += VD_N) {
+        vd_store(e + i, one(vd_load_real(x + i), max, &lo, &a));
+#ifdef PA_REAL_IS_DOUBLE
+        vd_store(e_lo + i, lo);
+#endif
+    }
+    if (i < n) { /* the lanes beyond the end hold -inf, whose exp adds nothing */
+        double pad[VD_N];
+        for (size_t j = 0; j < VD_N; j++)
+            pad[j] = i + j < n ? (double)x[i + j] : -INFINITY;
+        vd_store_n(e + i, one(vd_load(pad), max, &lo, &a), (int)(n - i));
+#ifdef PA_REAL_IS_DOUBLE
+        vd_store_n(e_lo + i, lo, (int)(n - i));
+#endif
+    }
+    (void)e_lo;
+    s->ties += vd_sum(a.ties);
+    double below = vd_sum(a.below);
+#ifdef PA_REAL_IS_DOUBLE
+    double lane[VD_N], err = vd_sum(a.below_lo);
+    vd_store(lane, a.below);
+    below = 0;
+    for (size_t j = 0; j < VD_N; j++) {
+        double t = below + lane[j], z = t - below;
+        err += (below - (t - z)) + (lane[j] - z);
+        below = t;
+    }
+    double t = s->below + below, z = t - s->below;
+    s->below_lo += err + ((s->below - (t - z)) + (below - z));
+    s->below = t;
+#else
+    s->below += below;
+#endif
+}
+
+PA_INLINE vd quotient(vd e, const double *e_lo, size_t i, size_t n, const pa_soft *s)
+{
+#ifdef PA_REAL_IS_DOUBLE
+    vd sum = vd_set1(s->sum), q = vd_div(e, sum), p = vd_mul(q, sum);
+    vd lo = n ? vd_load_n(e_lo + i, (int)n) : vd_load(e_lo + i);
+    vd r = vd_sub(vd_add(vd_sub(e, p), lo), mul_err(q, sum, p));
+    r = vd_sub(r, vd_mul(q, vd_set1(s->sum_lo)));
+    return vd_add(q, vd_div(r, sum));
+#else
+    (void)e_lo, (void)i, (void)n;
+    return vd_mul(e, vd_set1(1 / s->sum));
+#endif
+}
+
+void PA_(pa_soft_scale)(real *y, const double *e, const double *e_lo, size_t n,
+                        const pa_soft *s)
+{
+    size_t i = 0;
+    for (; i + VD_N <= n; i += VD_N)
+        vd_store_real(y + i, quotient(vd_load(e + i), e_lo, i, 0, s));
+    if (i < n)
+        vd_store_real_n(y + i,
+                        quotient(vd_load_n(e + i, (int)(n - i)), e_lo, i, n - i, s),
+                        (int)(n - i));
+}
