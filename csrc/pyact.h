@@ -66,6 +66,10 @@ pa_status pa_graph_input(pa_graph *g, pa_dtype dtype, int rank, const int64_t *d
 pa_status pa_graph_param(pa_graph *g, pa_block *block, size_t offset, int rank,
                          const int64_t *dim, bool trainable, int *value, pa_error *err);
 
+/* Parameters in `old` are read from `with`, a block of the same dtype and size, and are
+ * no longer trainable: for a frozen copy. */
+void pa_graph_replace_block(pa_graph *g, const pa_block *old, pa_block *with);
+
 /* A constant; the data, C-contiguous, are copied. */
 pa_status pa_graph_const(pa_graph *g, pa_dtype dtype, int rank, const int64_t *dim,
                          const void *data, int *value, pa_error *err);

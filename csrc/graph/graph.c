@@ -141,6 +141,19 @@ pa_status pa_graph_param(pa_graph *g, pa_block *block, size_t offset, int rank,
     return status;
 }
 
+void pa_graph_replace_block(pa_graph *g, const pa_block *old, pa_block *with)
+{
+    for (int i = 0; i < g->n_values; i++) {
+        pa_value *v = &g->value[i];
+        if (v->block != old)
+            continue;
+        pa_block_unref(v->block);
+        v->block = pa_block_ref(with);
+        v->t.data = (char *)with->data + v->offset * pa_dtype_size(with->dtype);
+        v->trainable = false;
+    }
+}
+
 pa_status pa_graph_const(pa_graph *g, pa_dtype dtype, int rank, const int64_t *dim,
                          const void *data, int *value, pa_error *err)
 {

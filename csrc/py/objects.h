@@ -68,6 +68,7 @@ int pa_py_block_add(PyObject *module);
 int pa_py_values_add(PyObject *module);
 int pa_py_optimizer_add(PyObject *module);
 int pa_py_program_add(PyObject *module);
+int pa_py_inference_add(PyObject *module);
 
 PyObject *pa_py_block_wrap(pa_state *state, pa_block *block); /* takes a reference */
 

@@ -1,17 +1,9 @@
 /* program.c - pyact._core.Program and run_loop: one call, many batches, no GIL. */
 #include "py/objects.h"
 
-#include "base/thread.h"
+#include "py/program.h"
 
 enum { MAX_FEEDS = 32, MAX_OUTPUTS = 64 };
-
-typedef struct py_program {
-    PyObject_HEAD PyObject *lib_owner;
-    PyObject *optimizer; /* keeps its gradients and slots alive, or NULL */
-    pa_lib *lib;
-    pa_program *program;
-    pa_atomic busy;
-} py_program;
 
 /* ---- compile
  * ------------------------------------------------------------------------------ */

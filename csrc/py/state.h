@@ -29,6 +29,7 @@ enum {
     PA_PY_PROGRAM,
     PA_PY_OPTIMIZER,
     PA_PY_TAPE,
+    PA_PY_INFERENCE,
     PA_PY_N_TYPES
 };
 

@@ -277,6 +277,29 @@ static int array_value(pa_py_graph *self, PyObject *array, bool wants_grad, int 
     return status ? -1 : 0;
 }
 
+PyDoc_STRVAR(freeze_doc,
+             "freeze(copies)\n--\n\nReads parameters from copies, a dict from each "
+             "Block to one of its size, from now on.");
+
+static PyObject *graph_freeze(PyObject *o, PyObject *copies)
+{
+    PyTypeObject *type = pa_py_state_of(o)->type[PA_PY_BLOCK];
+    PyObject *old, *with;
+    Py_ssize_t at = 0;
+    if (!PyDict_Check(copies))
+        return PyErr_Format(PyExc_TypeError, "freeze: expected a dict of Blocks");
+    while (PyDict_Next(copies, &at, &old, &with)) {
+        if (!PyObject_TypeCheck(old, type) || !PyObject_TypeCheck(with, type))
+            return PyErr_Format(PyExc_TypeError, "freeze: expected a dict of Blocks");
+        pa_block *a = ((pa_py_block *)old)->block, *b = ((pa_py_block *)with)->block;
+        if (a->dtype != b->dtype || a->size != b->size)
+            return PyErr_Format(PyExc_ValueError,
+                                "freeze: a copy differs in dtype or size");
+        pa_graph_replace_block(((pa_py_graph *)o)->graph, a, b);
+    }
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(const_doc, "const(array)\n--\n\nA constant; the array is copied.");
 PyDoc_STRVAR(leaf_doc,
              "leaf(array)\n--\n\nAn array as a value of the tape. Do not change it "
@@ -485,6 +508,7 @@ static PyMethodDef graph_methods[] = {
     {"input", graph_input, METH_VARARGS, input_doc},
     {"param", graph_param, METH_VARARGS, param_doc},
     {"const", owner_array, METH_O, const_doc},
+    {"freeze", graph_freeze, METH_O, freeze_doc},
     {"apply", owner_apply, METH_VARARGS, apply_doc},
     {NULL, NULL, 0, NULL},
 };
