@@ -440,6 +440,13 @@ class _Pickled:
         self.array = np.frombuffer(data, kind).reshape(shape, order=order)
 
 
+def _latin1(text: Any, encoding: Any) -> bytes:
+    """What pickles of protocol 0 to 2 from Python 3 call to make bytes."""
+    if not isinstance(text, str) or encoding != "latin1":
+        raise ValueError("damaged bytes")
+    return text.encode("latin1")
+
+
 def _is_shape(shape: Any) -> bool:
     return isinstance(shape, tuple) and all(isinstance(n, int) and n >= 0 for n in shape)
 
@@ -447,16 +454,17 @@ def _is_shape(shape: Any) -> bool:
 def _restricted_load(file: Any) -> Any:
     """Unpickles tuples, lists, numbers and stand-ins for NumPy arrays.
 
-    NumPy's own classes are not within reach of the file: what it calls are the three
-    small classes above, which check everything that they are given.
+    NumPy's own classes are not within reach of the file: what it calls is defined above
+    and checks everything that it is given.
     """
     from pickle import Unpickler, UnpicklingError
 
-    allowed = {
+    allowed: dict[tuple[str, str], Any] = {
         ("numpy", "dtype"): _Dtype,
         ("numpy", "ndarray"): _Ndarray,
         ("numpy.core.multiarray", "_reconstruct"): _Pickled,
         ("numpy._core.multiarray", "_reconstruct"): _Pickled,
+        ("_codecs", "encode"): _latin1,
     }
 
     class Restricted(Unpickler):

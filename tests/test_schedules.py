@@ -140,8 +140,9 @@ def test_bad_arguments(make, text):
 
 
 def test_the_module_is_found_where_keras_has_it():
-    import pyact.optimizers
     from pyact.optimizers.schedules import CosineDecay
+
+    import pyact.optimizers
 
     assert CosineDecay is S.CosineDecay
     assert pyact.optimizers.schedules is S

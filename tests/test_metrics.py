@@ -1,0 +1,213 @@
+"""Metrics against the numbers in Keras's documentation and against scikit-learn-free
+NumPy formulas."""
+
+import numpy as np
+import pytest
+
+from pyact import metrics as M
+
+HOT, SCORES = [[0, 0, 1], [0, 1, 0]], [[0.1, 0.9, 0.8], [0.05, 0.95, 0]]
+
+# (metric, y_true, y_pred, weights, result, weighted result): Keras's documentation
+KERAS = [
+    (M.BinaryAccuracy, [[1], [1], [0], [0]], [[0.98], [1], [0], [0.6]], [1, 0, 0, 1], 0.75, 0.5),
+    (M.CategoricalAccuracy, HOT, SCORES, [0.7, 0.3], 0.5, 0.3),
+    (M.SparseCategoricalAccuracy, [2, 1], [[0.1, 0.6, 0.3], [0.05, 0.95, 0]], [0.7, 0.3], 0.5, 0.3),
+    (lambda: M.TopKCategoricalAccuracy(k=1), HOT, SCORES, [0.7, 0.3], 0.5, 0.3),
+    (lambda: M.SparseTopKCategoricalAccuracy(k=1), [2, 1], SCORES, [0.7, 0.3], 0.5, 0.3),
+    (M.MeanSquaredError, [[0, 1], [0, 0]], [[1, 1], [0, 0]], [1, 0], 0.25, 0.5),
+    (M.MeanAbsoluteError, [[0, 1], [0, 0]], [[1, 1], [0, 0]], [1, 0], 0.25, 0.5),
+    (M.RootMeanSquaredError, [[0, 1], [0, 0]], [[1, 1], [0, 0]], [1, 0], 0.5, 0.5**0.5),
+    (M.Precision, [0, 1, 1, 1], [1, 0, 1, 1], [0, 0, 1, 0], 2 / 3, 1.0),
+    (M.Recall, [0, 1, 1, 1], [1, 0, 1, 1], [0, 0, 1, 0], 2 / 3, 1.0),
+    (lambda: M.AUC(num_thresholds=3), [0, 0, 1, 1], [0, 0.5, 0.3, 0.9], [1, 0, 0, 1], 0.75, 1.0),
+]
+
+
+@pytest.mark.parametrize(
+    ("make", "t", "p", "w", "plain", "weighted"), KERAS, ids=[k[0]().name for k in KERAS]
+)
+def test_the_numbers_of_keras(make, t, p, w, plain, weighted):
+    metric = make()
+    metric.update_state(t, p)
+    assert metric.result() == pytest.approx(plain, abs=1e-6)
+    metric.reset_state()
+    metric.update_state(t, p, sample_weight=w)
+    assert metric.result() == pytest.approx(weighted, abs=1e-6)
+
+
+@pytest.mark.parametrize("make", [k[0] for k in KERAS], ids=[k[0]().name for k in KERAS])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_batches_add_up_to_the_whole(make, weighted):
+    rng = np.random.default_rng(2)
+    n, c = 57, 6
+    if make().target == "index":
+        t = rng.integers(0, c, n)
+    else:
+        t = np.eye(c)[rng.integers(0, c, n)]
+    p, w = rng.uniform(size=(n, c)), rng.uniform(size=n) if weighted else None
+    whole, parts = make(), make()
+    if isinstance(whole, M.TopKCategoricalAccuracy):
+        whole.k = parts.k = 3
+    whole.update_state(t, p, w)
+    for cut in np.array_split(np.arange(n), 5):
+        parts.update_state(t[cut], p[cut], None if w is None else w[cut])
+    assert parts.result() == pytest.approx(whole.result(), rel=1e-5)
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 6, 9])
+def test_top_k_counts_those_above(k):
+    rng = np.random.default_rng(3)
+    p, t = rng.uniform(size=(200, 6)), rng.integers(0, 6, 200)
+    want = np.mean([(p[i] > p[i, t[i]]).sum() < k for i in range(200)])
+    assert M.SparseTopKCategoricalAccuracy(k)(t, p) == pytest.approx(want)
+    assert M.TopKCategoricalAccuracy(k)(np.eye(6)[t], p) == pytest.approx(want)
+
+
+def thresholds(n):
+    return np.array([-1e-7, *[(i + 1) / (n - 1) for i in range(n - 2)], 1 + 1e-7])
+
+
+def counts(t, p, w, n):
+    rows = []
+    for h in thresholds(n):
+        yes = p > h
+        rows.append([w[yes & t].sum(), w[yes & ~t].sum(), w[~yes & t].sum(), w[~yes & ~t].sum()])
+    return np.array(rows).T
+
+
+@pytest.mark.parametrize("method", ["interpolation", "minoring", "majoring"])
+@pytest.mark.parametrize("curve", ["ROC", "PR"])
+def test_auc_follows_the_points_of_the_curve(curve, method):
+    rng = np.random.default_rng(5)
+    t = rng.uniform(size=300) < 0.4
+    p = np.clip(t * 0.2 + rng.uniform(size=300) * 0.8, 0, 1).astype(np.float32)
+    w = rng.uniform(size=300)
+    n = 50
+    tp, fp, fn, tn = counts(t, p, w, n)
+    area = 0.0
+    for i in range(n - 1):
+        if curve == "PR" and method == "interpolation":
+            # precision integrated over recall along the true curve, by many small steps
+            u = np.linspace(0, 1, 4001)
+            a = tp[i + 1] + u * (tp[i] - tp[i + 1])
+            b = fp[i + 1] + u * (fp[i] - fp[i + 1])
+            precision = np.divide(a, a + b, out=np.zeros_like(a), where=a + b > 0)
+            middle = (precision[1:] + precision[:-1]) / 2
+            area += (middle * np.diff(a)).sum() / (tp[i + 1] + fn[i + 1])
+            continue
+        recall = tp[i : i + 2] / (tp[i : i + 2] + fn[i : i + 2])
+        if curve == "ROC":
+            x, y = fp[i : i + 2] / (fp[i : i + 2] + tn[i : i + 2]), recall
+        else:
+            both = tp[i : i + 2] + fp[i : i + 2]
+            x = recall
+            y = np.divide(tp[i : i + 2], both, out=np.zeros(2), where=both > 0)
+        height = {"interpolation": y.mean(), "minoring": y.min(), "majoring": y.max()}[method]
+        area += (x[0] - x[1]) * height
+    metric = M.AUC(n, curve, method)
+    assert metric(t, p, w) == pytest.approx(area, abs=2e-4 if curve == "PR" else 1e-6)
+
+
+def test_auc_approaches_the_share_of_ordered_pairs():
+    rng = np.random.default_rng(6)
+    t = rng.uniform(size=400) < 0.5
+    p = np.clip(0.3 * t + 0.7 * rng.uniform(size=400), 0, 1)
+    pairs = (p[t][:, None] > p[~t][None]).mean()
+    assert M.AUC(2000)(t, p) == pytest.approx(pairs, abs=1e-3)
+    assert M.AUC()(t, t.astype(float)) == pytest.approx(1.0)
+    assert M.AUC()(t, 1.0 - t) == pytest.approx(0.0, abs=1e-12)
+    assert M.AUC(curve="PR")(t, t.astype(float)) == pytest.approx(1.0)
+
+
+def test_precision_and_recall_at_several_thresholds():
+    t, p = [0, 0, 1, 1], [0.0, 0.5, 0.3, 0.9]
+    np.testing.assert_allclose(M.Precision([0.2, 0.5])(t, p), [2 / 3, 1.0])
+    np.testing.assert_allclose(M.Recall([0.2, 0.5])(t, p), [1.0, 0.5])
+    assert M.Precision(0.95)(t, p) == 0.0  # nothing predicted: 0, not NaN
+
+
+def test_nothing_seen_is_zero_and_no_weight_is_nan():
+    metric = M.MeanSquaredError()
+    assert metric.result() == 0.0
+    metric.update_state([1.0], [2.0], [0.0])
+    assert np.isnan(metric.result())
+
+
+def test_mean_of_values():
+    metric = M.Mean()
+    metric.update_state([1, 3, 5, 7])
+    metric.update_state(4.0, sample_weight=2)
+    assert metric.result() == pytest.approx(24 / 6)
+    with pytest.raises(TypeError, match="compile cannot use it"):
+        metric.emit(None, None)
+
+
+@pytest.mark.parametrize(
+    ("true", "pred", "kind"),
+    [
+        ((32,), (32, 1), M.BinaryAccuracy),
+        ((32, 1), (32, 1), M.BinaryAccuracy),
+        ((32,), (32, 10), M.SparseCategoricalAccuracy),
+        ((32, 1), (32, 10), M.SparseCategoricalAccuracy),
+        ((32, 10), (32, 10), M.CategoricalAccuracy),
+        ((32, 7), (32, 7, 5), M.SparseCategoricalAccuracy),
+    ],
+)
+@pytest.mark.parametrize("name", ["accuracy", "acc"])
+def test_accuracy_is_resolved_by_shapes(name, true, pred, kind):
+    metric = M.for_shapes(name, true, pred)
+    assert type(metric) is kind
+    assert metric.name == name
+
+
+def test_a_metric_given_by_name_reports_under_that_name():
+    assert M.for_shapes("mse", (3, 1), (3, 1)).name == "mse"
+    assert M.for_shapes("mean_squared_error", (3, 1), (3, 1)).name == "mean_squared_error"
+    assert M.for_shapes(M.MeanSquaredError(), (3, 1), (3, 1)).name == "mean_squared_error"
+    assert M.for_shapes(M.AUC(name="area"), (3, 1), (3, 1)).name == "area"
+
+
+def test_functions_become_metrics():
+    def worst(y_true, y_pred):
+        return np.abs(y_pred - y_true).max(-1)
+
+    metric = M.get(worst)
+    assert metric.name == "worst"
+    metric.update_state([[0.0, 0.0]], [[1.0, 2.0]])
+    metric.update_state([[0.0, 0.0], [0.0, 0.0]], [[1.0, 5.0], [2.0, 0.0]])
+    assert metric.result() == pytest.approx(3.0)
+    metric.reset_state()
+    metric.update_state([[0.0], [0.0]], [[1.0], [5.0]], [1.0, 3.0])
+    assert metric.result() == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize("cls", M._CLASSES)
+def test_config_rebuilds_the_metric(cls):
+    first = cls(name="mine")
+    again = M.deserialize(M.serialize(first))
+    assert type(again) is cls
+    assert again.get_config() == first.get_config()
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        (lambda: M.get("binary_accurracy"), ValueError, "did you mean 'binary_accuracy'"),
+        (lambda: M.get("acuracy"), ValueError, "did you mean 'accuracy'"),
+        (lambda: M.get("accuracy"), ValueError, "depends on the shapes"),
+        (lambda: M.get(3), TypeError, "must be a name"),
+        (lambda: M.BinaryAccuracy(threshold=1), ValueError, "threshold must be above 0"),
+        (lambda: M.TopKCategoricalAccuracy(0), ValueError, "k must be at least 1"),
+        (lambda: M.Precision(thresholds=[]), ValueError, "must not be empty"),
+        (lambda: M.Precision(thresholds=1.5), ValueError, "thresholds must be"),
+        (lambda: M.AUC(1), ValueError, "num_thresholds must be at least 2"),
+        (lambda: M.AUC(curve="RC"), ValueError, "did you mean 'ROC'"),
+        (lambda: M.AUC(summation_method="x"), ValueError, "summation_method"),
+        (lambda: M.MeanSquaredError()([1.0], [[1.0, 2.0]]), ValueError, "never broadcast"),
+        (lambda: M.SparseCategoricalAccuracy()([5], [[1.0, 2.0]]), ValueError, "label 5"),
+    ],
+)
+def test_bad_arguments(make, error, text):
+    with pytest.raises(error, match=text):
+        make()
