@@ -7,18 +7,19 @@
 
 static void pack_rows(size_t k, int cols, const real *b, ptrdiff_t ldb, real *dst)
 {
+    const int whole = cols / VR_N * VR_N;
     if (cols == TILE_COLS) {
         for (size_t p = 0; p < k; p++, b += ldb, dst += TILE_COLS)
             for (int j = 0; j < TILE_COLS; j += VR_N)
                 vr_store(dst + j, vr_load(b + j));
         return;
     }
-    for (size_t p = 0; p < k; p++, b += ldb, dst += TILE_COLS)
-        for (int j = 0; j < TILE_COLS; j += VR_N) {
-            const int n = cols - j;
-            vr_store(dst + j,
-                     n >= VR_N ? vr_load(b + j) : vr_load_n(b + j, n > 0 ? n : 0));
-        }
+    for (size_t p = 0; p < k; p++, b += ldb, dst += TILE_COLS) {
+        for (int j = 0; j < whole; j += VR_N)
+            vr_store(dst + j, vr_load(b + j));
+        if (whole < cols)
+            vr_store(dst + whole, vr_load_n(b + whole, cols - whole));
+    }
 }
 
 /* ---- rows of B are columns in memory
@@ -36,9 +37,15 @@ static void pack_columns(size_t k, int cols, const real *b, ptrdiff_t ldb, real 
             for (int i = 0; i < VT_N; i++)
                 dst[p * TILE_COLS + (size_t)(j + i)] = src[(ptrdiff_t)p + i * ldb];
     }
-    for (; j < TILE_COLS; j++)
-        for (size_t p = 0; p < k; p++)
-            dst[p * TILE_COLS + (size_t)j] = j < cols ? b[(ptrdiff_t)p + j * ldb] : 0;
+    if (cols % VR_N == 0)
+        return;
+    const size_t rest = (size_t)(VR_N - j % VR_N); /* to the end of the last vector */
+    for (size_t p = 0; p < k; p++) {
+        real t[VR_N] = {0};
+        for (int i = 0; i < cols - j; i++)
+            t[i] = b[(ptrdiff_t)p + (j + i) * ldb];
+        memcpy(dst + p * TILE_COLS + j, t, rest * sizeof *t);
+    }
 }
 
 void PA_(pa_gemm_pack_b)(bool tb, size_t k, size_t cols, const real *b, ptrdiff_t ldb,

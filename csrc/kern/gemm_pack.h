@@ -6,7 +6,7 @@
 
 /* Columns [0, cols) of B (k, cols) into panels of TILE_COLS columns, each (k, TILE_COLS)
  * with `panel` reals from one panel to the next; columns are padded with zeros to whole
- * panels. b: (k, cols) at row stride ldb, or (cols, k) if tb. */
+ * vectors. b: (k, cols) at row stride ldb, or (cols, k) if tb. */
 void PA_(pa_gemm_pack_b)(bool tb, size_t k, size_t cols, const real *b, ptrdiff_t ldb,
                          real *dst, size_t panel);
 

@@ -1,13 +1,5 @@
 #include "kern/gemm_tile.h"
 
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#elif defined(__GNUC__)
-#define UNROLL _Pragma("GCC unroll 16")
-#else
-#define UNROLL
-#endif
-
 /* Inlined into one function for each number of rows and vectors, so that all the loops
  * over them unroll and `acc` lives in registers. */
 PA_INLINE void tile(const int rows, const int vecs, size_t k, const real *a,
@@ -15,9 +7,9 @@ PA_INLINE void tile(const int rows, const int vecs, size_t k, const real *a,
                     real *c, ptrdiff_t ldc, int cols)
 {
     vr acc[TILE_ROWS][TILE_VECS];
-    UNROLL
+    PA_UNROLL
     for (int i = 0; i < rows; i++) {
-        UNROLL
+        PA_UNROLL
         for (int j = 0; j < vecs; j++)
             acc[i][j] = vr_zero();
     }
@@ -28,13 +20,13 @@ PA_INLINE void tile(const int rows, const int vecs, size_t k, const real *a,
                     next_b = ldb * (ptrdiff_t)sizeof *b;
     for (; k > 0; k--) {
         vr bj[TILE_VECS];
-        UNROLL
+        PA_UNROLL
         for (int j = 0; j < vecs; j++)
             bj[j] = vr_load((const real *)pb + j * VR_N);
-        UNROLL
+        PA_UNROLL
         for (int i = 0; i < rows; i++) {
             const vr ai = vr_set1(*(const real *)(pa + i * row));
-            UNROLL
+            PA_UNROLL
             for (int j = 0; j < vecs; j++)
                 acc[i][j] = vr_fma(ai, bj[j], acc[i][j]);
         }
@@ -42,9 +34,9 @@ PA_INLINE void tile(const int rows, const int vecs, size_t k, const real *a,
         pb += next_b;
     }
     const int last = cols - (vecs - 1) * VR_N; /* lanes of the last vector */
-    UNROLL
+    PA_UNROLL
     for (int i = 0; i < rows; i++) {
-        UNROLL
+        PA_UNROLL
         for (int j = 0; j < vecs; j++) {
             real *at = c + i * ldc + j * VR_N;
             if (j < vecs - 1 || last == VR_N)

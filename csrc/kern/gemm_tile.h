@@ -23,6 +23,15 @@
 #define TILE_VECS 2
 #define TILE_COLS (TILE_VECS * VR_N)
 
+/* Before a loop whose every turn works on registers of its own. */
+#if defined(__clang__)
+#define PA_UNROLL _Pragma("clang loop unroll(full)")
+#elif defined(__GNUC__)
+#define PA_UNROLL _Pragma("GCC unroll 16")
+#else
+#define PA_UNROLL
+#endif
+
 /* C = A B, or C += A B if `add`, over k terms. a: (rows, k) at strides ars and acs,
  * b: (k, TILE_COLS) at row stride ldb, of which columns from `cols` on may hold anything
  * finite but must be readable up to the next whole vector; c: (rows, cols) at ldc. */
