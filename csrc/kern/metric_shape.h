@@ -1,0 +1,36 @@
+/* metric_shape.h - what all metrics of (pred, target[, sample_weight]) ask of shapes. */
+#include <math.h>
+
+#include "base/shape.h"
+#include "kern/loop.h"
+
+static pa_status metric_shape(pa_call *c, bool index_targets, bool by_row, pa_error *err)
+{
+    const char *op = c->op->name;
+    const pa_tensor *pred = c->in[0];
+    pa_tensor want = *pred;
+    pa_status st = pa_want_dtype(op, "pred", pred, PA_REAL, err);
+    if (!st && pred->rank < 1 + (index_targets || by_row))
+        st = pa_fail(err, PA_EVALUE, "%s: pred needs at least %d axes, the batch first",
+                     op, 1 + (index_targets || by_row));
+    if (st)
+        return st;
+    if (index_targets) {
+        st = pa_tensor_init(&want, PA_I32, pred->rank - 1, pred->dim, err);
+        st = st ? st : pa_want_dtype(op, "target", c->in[1], PA_I32, err);
+    } else
+        st = pa_want_dtype(op, "target", c->in[1], PA_REAL, err);
+    st = st ? st
+            : pa_want_same(op, "target", c->in[1],
+                           index_targets ? "pred without its last axis" : "pred", &want,
+                           "targets are never broadcast", err);
+    if (!st && c->n_in == 3) {
+        st = pa_want_dtype(op, "sample_weight", c->in[2], PA_REAL, err);
+        if (!st && (c->in[2]->rank != 1 || c->in[2]->dim[0] != pred->dim[0]))
+            st = pa_fail(err, PA_EVALUE,
+                         "%s: sample_weight must have one number a sample", op);
+    }
+    c->flops = (double)pred->size;
+    c->saved_bytes = c->scratch_bytes = 0;
+    return st;
+}
