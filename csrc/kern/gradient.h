@@ -1,78 +1,82 @@
-/* gradient.h - what the gradient operators share: shapes of a gradient changed in place,
- * and the sum of its squares in double, partial sums combined in the order of chunks. */
+/* gradient.h - what the operators share that clip gradients in place. */
 #include <math.h>
 
+#include "base/shape.h"
 #include "kern/loop.h"
+#include "kern/reduce.h"
 
-static pa_status gradient_shape(pa_call *c, bool needs_sum, pa_error *err)
+typedef struct gradient {
+    real *g; /* (n,) */
+    size_t n;
+    double clip;
+    double *partial; /* a sum per chunk */
+} gradient;
+
+static inline pa_status gradient_shape(pa_call *c, pa_error *err)
 {
-    const pa_tensor *g = c->in[0];
-    if (g->dtype != PA_REAL)
-        return pa_fail(err, PA_ETYPE, "%s: grad is %s, expected %s", c->op->name,
-                       pa_dtype_name(g->dtype), pa_dtype_name(PA_REAL));
-    c->flops = 2 * (double)g->size;
+    size_t most = 0;
+    c->flops = 0;
     c->saved_bytes = 0;
-    c->scratch_bytes =
-        needs_sum ? (size_t)pa_chunks(g->size, PA_CHUNK_CHEAP) * sizeof(double) : 0;
+    for (int i = 0; i < c->n_in; i++) {
+        pa_status st = pa_want_dtype(c->op->name, "grad", c->in[i], PA_REAL, err);
+        if (st)
+            return st;
+        most = c->in[i]->size > most ? c->in[i]->size : most;
+        c->flops += 3 * (double)c->in[i]->size;
+    }
+    c->scratch_bytes = (size_t)pa_chunks(most, PA_CHUNK_CHEAP) * sizeof(double);
     return PA_OK;
 }
 
-typedef struct job {
-    real *g; /* (n,) */
-    size_t n;
-    double *partial; /* one a chunk */
-    real scale;
-} job;
-
-static inline void sum_chunk(void *arg, ptrdiff_t i, int worker)
+/* Squares of float32 are exact in double and never overflow there. */
+static inline void gradient_sumsq_chunk(void *arg, ptrdiff_t chunk, int worker)
 {
-    const job *w = arg;
+    const gradient *s = arg;
+    double square[512], total = 0;
     size_t lo, hi;
-    double sum[8] = {0};
     (void)worker;
-    pa_chunk(w->n, PA_CHUNK_CHEAP, i, &lo, &hi);
-    for (; hi - lo >= 8; lo += 8)
-        for (size_t k = 0; k < 8; k++)
-            sum[k] += (double)w->g[lo + k] * (double)w->g[lo + k];
-    for (size_t k = 0; lo < hi; lo++, k++)
-        sum[k] += (double)w->g[lo] * (double)w->g[lo];
-    w->partial[i] =
-        ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+    pa_chunk(s->n, PA_CHUNK_CHEAP, chunk, &lo, &hi);
+    while (lo < hi) {
+        size_t k = hi - lo < 512 ? hi - lo : 512;
+        for (size_t i = 0; i < k; i++)
+            square[i] = (double)s->g[lo + i] * (double)s->g[lo + i];
+        total += PA_(pa_reduce_row_wide)(square, k);
+        lo += k;
+    }
+    s->partial[chunk] = total;
 }
 
-static inline double sum_of_squares(const pa_call *c, const pa_ctx *ctx)
+static inline double gradient_sumsq(const gradient *s, const pa_ctx *ctx)
 {
-    job w = {.g = c->in[0]->data, .n = c->in[0]->size, .partial = c->scratch};
-    ptrdiff_t chunks = pa_chunks(w.n, PA_CHUNK_CHEAP);
-    double sum = 0;
-    pa_run(ctx, sum_chunk, &w, chunks);
+    ptrdiff_t chunks = pa_chunks(s->n, PA_CHUNK_CHEAP);
+    double total = 0;
+    pa_run(ctx, gradient_sumsq_chunk, (void *)s, chunks);
     for (ptrdiff_t i = 0; i < chunks; i++)
-        sum += w.partial[i];
-    return sum;
+        total += s->partial[i];
+    return total;
 }
 
-static inline void scale_chunk(void *arg, ptrdiff_t i, int worker)
+typedef struct scaling {
+    const gradient *s;
+    double by;
+} scaling;
+
+static inline void gradient_scale_chunk(void *arg, ptrdiff_t chunk, int worker)
 {
-    const job *w = arg;
+    const scaling *w = arg;
+    real *g = w->s->g, by = (real)w->by;
     size_t lo, hi;
     (void)worker;
-    pa_chunk(w->n, PA_CHUNK_CHEAP, i, &lo, &hi);
-    for (; lo < hi; lo++)
-        w->g[lo] *= w->scale;
+    pa_chunk(w->s->n, PA_CHUNK_CHEAP, chunk, &lo, &hi);
+    for (size_t i = lo; i < hi; i++)
+        g[i] *= by;
 }
 
-/* g to norm at most `clip`, its norm (or that of all gradients together) being the root
- * of `squares`. A norm of NaN leaves it alone; one of infinity makes it 0 and NaN. */
-static inline void scale_to(const pa_call *c, double squares, double clip,
-                            const pa_ctx *ctx)
+/* g *= clip / max(norm, clip); nothing is touched where the factor is 1. */
+static inline void gradient_scale(const gradient *s, double norm, const pa_ctx *ctx)
 {
-    double norm = sqrt(squares);
-    job w = {.g = c->in[0]->data, .n = c->in[0]->size, .scale = (real)(clip / norm)};
-    if (norm > clip)
-        pa_run(ctx, scale_chunk, &w, pa_chunks(w.n, PA_CHUNK_CHEAP));
+    if (norm <= s->clip)
+        return;
+    scaling w = {s, norm - norm == 0 ? s->clip / norm : NAN};
+    pa_run(ctx, gradient_scale_chunk, &w, pa_chunks(s->n, PA_CHUNK_CHEAP));
 }
-
-static const pa_attr_desc clip_attrs[] = {
-    {"clip", PA_ATTR_REAL, 1, 0, HUGE_VAL, "bound"},
-    {NULL, 0, 0, 0, 0, NULL},
-};

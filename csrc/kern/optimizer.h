@@ -1,90 +1,78 @@
-/* optimizer.h - what all optimizers share: one pass over flat runs of parameters.
+/* optimizer.h - what the optimizers share.
  *
- * An optimizer's file defines
- *     static int slots(const pa_attr *a)                   slots for these attributes
- *     static void prepare(step *s, const pa_ctx *ctx)      numbers of this step
- *     static void update(const step *s, size_t lo, size_t hi)
- * after it includes this file, and gets `shape` and `forward`. The operands are (param,
- * grad, slots...), flat and of one length; param and slots change in place. r is the
- * learning rate, g the gradient.
- *
- * Weight decay w is decoupled, as in Keras: p is multiplied by 1 - r w before the update
- * (Loshchilov and Hutter, Decoupled weight decay regularization, ICLR 2019). */
-#include <math.h>
-
+ * Inputs are param, grad and the slots, all of one shape; everything is updated in place,
+ * element by element, so that neither chunks nor threads can change a bit. The learning
+ * rate is ctx->lr; the step t = ctx->step + 1. Constants are worked out in double and
+ * rounded once to the dtype; formulas and their order are Keras 3's. Weight decay is
+ * decoupled, as in Keras: param -= lr weight_decay param before the gradient's step. */
+#include "base/shape.h"
 #include "kern/loop.h"
 
+enum { OPTIMIZER_CHUNK = 1 << 14, MAX_SLOTS = 3 };
+
+/* sqrt in the dtype: the double one would halve the lanes. */
 #ifdef PA_REAL_IS_DOUBLE
 #define PA_SQRT sqrt
 #else
 #define PA_SQRT sqrtf
 #endif
 
-typedef struct step {
-    const pa_attr *attr;
-    real *p;       /* (n,) */
-    const real *g; /* (n,) */
-    real *slot[3]; /* (n,) each, or NULL */
-    real keep;     /* 1 - r w */
-    real k[8];     /* whatever `prepare` puts there */
-} step;
-
-static int slots(const pa_attr *a);
-static void prepare(step *s, const pa_ctx *ctx);
-static void update(const step *s, size_t lo, size_t hi);
-
-enum { WEIGHT_DECAY = 0 }; /* attribute 0 of every optimizer */
-
-#define WEIGHT_DECAY_ATTR                                                                \
+#define WEIGHT_DECAY                                                                     \
     {                                                                                    \
-        "weight_decay", PA_ATTR_REAL, 0, 0, HUGE_VAL, "share of r by which p shrinks"    \
+        "weight_decay", PA_ATTR_REAL, 0, 0, 1e300,                                       \
+            "decoupled decay, times the learning rate"                                   \
     }
 
-static pa_status shape(pa_call *c, pa_error *err)
-{
-    const char *op = c->op->name;
-    int want = 2 + slots(c->attr);
-    if (c->n_in != want)
-        return pa_fail(err, PA_ETYPE,
-                       "%s: got %d operands, expected %d: param, grad and %d slots", op,
-                       c->n_in, want, want - 2);
-    for (int i = 0; i < c->n_in; i++) {
-        if (c->in[i]->dtype != PA_REAL)
-            return pa_fail(err, PA_ETYPE, "%s: operand %d is %s, expected %s", op, i,
-                           pa_dtype_name(c->in[i]->dtype), pa_dtype_name(PA_REAL));
-        if (c->in[i]->size != c->in[0]->size)
-            return pa_fail(err, PA_EVALUE,
-                           "%s: operand %d has %zu elements, expected %zu as param has",
-                           op, i, c->in[i]->size, c->in[0]->size);
-    }
-    c->flops = 8 * (double)c->in[0]->size;
-    c->saved_bytes = c->scratch_bytes = 0;
-    return PA_OK;
-}
-
-typedef struct pass {
-    step s;
+typedef struct update {
+    const pa_call *c;
+    const pa_ctx *ctx;
+    /* one chunk: (n,) */
+    real *p, *slot[MAX_SLOTS];
+    const real *g;
     size_t n;
-} pass;
+} update;
 
-static void chunk(void *arg, ptrdiff_t i, int worker)
+/* Updates one chunk. */
+typedef void update_fn(const update *u);
+
+static pa_status optimizer_shape(pa_call *c, pa_error *err)
 {
-    const pass *w = arg;
-    size_t lo, hi;
-    (void)worker;
-    pa_chunk(w->n, PA_CHUNK_CHEAP, i, &lo, &hi);
-    update(&w->s, lo, hi);
+    static const char *const slot[] = {"slot 0", "slot 1", "slot 2"};
+    const char *op = c->op->name;
+    int n = c->op->slots(c->attr);
+    pa_status st = pa_want_dtype(op, "param", c->in[0], PA_REAL, err);
+    if (c->n_in != 2 + n)
+        return pa_fail(err, PA_EVALUE,
+                       "%s: got %d inputs, expected %d: param, grad and %d state arrays",
+                       op, c->n_in, 2 + n, n);
+    for (int i = 1; i < c->n_in && !st; i++) {
+        const char *name = i == 1 ? "grad" : slot[i - 2];
+        st = pa_want_dtype(op, name, c->in[i], PA_REAL, err);
+        st = st ? st
+                : pa_want_same(op, "param", c->in[0], name, c->in[i],
+                               "every array must have param's shape", err);
+    }
+    c->saved_bytes = c->scratch_bytes = 0;
+    c->flops = 10 * (double)c->in[0]->size;
+    return st;
 }
 
-static void forward(const pa_call *c, const pa_ctx *ctx)
+PA_INLINE void optimizer_chunk(const update *all, ptrdiff_t chunk, update_fn *fn)
 {
-    pass w = {.n = c->in[0]->size};
-    w.s.attr = c->attr;
-    w.s.p = c->in[0]->data;
-    w.s.g = c->in[1]->data;
+    const pa_call *c = all->c;
+    update u = *all;
+    size_t lo, hi;
+    pa_chunk(c->in[0]->size, OPTIMIZER_CHUNK, chunk, &lo, &hi);
+    u.p = (real *)c->in[0]->data + lo;
+    u.g = (const real *)c->in[1]->data + lo;
     for (int i = 2; i < c->n_in; i++)
-        w.s.slot[i - 2] = c->in[i]->data;
-    w.s.keep = (real)(1 - ctx->lr * c->attr[WEIGHT_DECAY].num);
-    prepare(&w.s, ctx);
-    pa_run(ctx, chunk, &w, pa_chunks(w.n, PA_CHUNK_CHEAP));
+        u.slot[i - 2] = (real *)c->in[i]->data + lo;
+    u.n = hi - lo;
+    fn(&u);
+}
+
+static void optimizer_run(const pa_call *c, const pa_ctx *ctx, pa_task *task)
+{
+    update u = {.c = c, .ctx = ctx};
+    pa_run(ctx, task, &u, pa_chunks(c->in[0]->size, OPTIMIZER_CHUNK));
 }

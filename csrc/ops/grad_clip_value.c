@@ -1,35 +1,31 @@
-/* grad_clip_value - g = min(max(g, -clip), clip), in place; NaN stays NaN */
+/* grad_clip_value - every element of every gradient is cut to [-clip, clip], in place
+ *
+ * NaN stays NaN. */
 #include "kern/gradient.h"
 
-static pa_status shape(pa_call *c, pa_error *err)
+static void task(void *arg, ptrdiff_t chunk, int worker)
 {
-    return gradient_shape(c, false, err);
-}
-
-typedef struct bounds {
-    real *g; /* (n,) */
-    size_t n;
-    real clip;
-} bounds;
-
-static void clip_chunk(void *arg, ptrdiff_t i, int worker)
-{
-    const bounds *w = arg;
+    const gradient *s = arg;
+    real *g = s->g, top = (real)s->clip;
     size_t lo, hi;
     (void)worker;
-    pa_chunk(w->n, PA_CHUNK_CHEAP, i, &lo, &hi);
-    for (; lo < hi; lo++) {
-        real g = w->g[lo];
-        g = g > w->clip ? w->clip : g;
-        w->g[lo] = g < -w->clip ? -w->clip : g;
-    }
+    pa_chunk(s->n, PA_CHUNK_CHEAP, chunk, &lo, &hi);
+    for (size_t i = lo; i < hi; i++)
+        g[i] = g[i] > top ? top : g[i] < -top ? -top : g[i];
 }
 
 static void forward(const pa_call *c, const pa_ctx *ctx)
 {
-    bounds w = {c->in[0]->data, c->in[0]->size, (real)c->attr[0].num};
-    pa_run(ctx, clip_chunk, &w, pa_chunks(w.n, PA_CHUNK_CHEAP));
+    for (int i = 0; i < c->n_in; i++) {
+        gradient s = {c->in[i]->data, c->in[i]->size, c->attr[0].num, NULL};
+        pa_run(ctx, task, &s, pa_chunks(s.n, PA_CHUNK_CHEAP));
+    }
 }
+
+static const pa_attr_desc attrs[] = {
+    {"clip", PA_ATTR_REAL, 1, 0, 1e300, "largest magnitude that an element may have"},
+    {NULL, 0, 0, 0, 0, NULL},
+};
 
 const pa_op PA_(pa_op_grad_clip_value) = {
     .name = "grad_clip_value",
@@ -37,9 +33,9 @@ const pa_op PA_(pa_op_grad_clip_value) = {
     .kind = PA_KIND_GRADIENT,
     .flags = PA_MUTATES | PA_NO_GRAD,
     .min_in = 1,
-    .max_in = 1,
-    .in_names = "grad",
-    .attrs = clip_attrs,
-    .shape = shape,
+    .max_in = PA_MAX_IN,
+    .in_names = "grad, ...",
+    .attrs = attrs,
+    .shape = gradient_shape,
     .forward = forward,
 };

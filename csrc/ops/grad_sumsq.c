@@ -1,23 +1,24 @@
-/* grad_sumsq - the sum of g^2 as one float64, a part of the global norm
+/* grad_sumsq - the sum of a gradient's squares, a float64 whatever the dtype
  *
- * It changes nothing itself: the compiler of programs puts it between the operators that
- * change gradients. */
+ * Half of clipping by the global norm: sums of several gradients, of both dtypes, are
+ * added and given to grad_scale_global. */
 #include "kern/gradient.h"
 
 static pa_status shape(pa_call *c, pa_error *err)
 {
-    pa_status status = gradient_shape(c, true, err);
-    return status ? status : pa_tensor_init(c->out[0], PA_F64, 0, NULL, err);
+    pa_status st = gradient_shape(c, err);
+    return st ? st : pa_tensor_init(c->out[0], PA_F64, 0, NULL, err);
 }
 
 static void forward(const pa_call *c, const pa_ctx *ctx)
 {
-    *(double *)c->out[0]->data = sum_of_squares(c, ctx);
+    gradient s = {c->in[0]->data, c->in[0]->size, 0, c->scratch};
+    *(double *)c->out[0]->data = gradient_sumsq(&s, ctx);
 }
 
 const pa_op PA_(pa_op_grad_sumsq) = {
     .name = "grad_sumsq",
-    .formula = "sum of g^2",
+    .formula = "sum(g^2)",
     .kind = PA_KIND_GRADIENT,
     .flags = PA_NO_GRAD,
     .min_in = 1,

@@ -8,7 +8,7 @@
  * Saved: for each result m, then for each 1 + rest. */
 #include "kern/reduce_op.h"
 
-#include "simd/math.h"
+#include "kern/block.h"
 
 static pa_status shape(pa_call *c, pa_error *err)
 {
@@ -29,18 +29,6 @@ typedef struct terms {
     const double *max;
 } terms;
 
-/* exp over buf: (n,) in place, for arguments under 0 or NaN. */
-static void exps(double *buf, size_t n)
-{
-    size_t i = 0;
-    for (; i + VD_N <= n; i += VD_N)
-        vd_store(buf + i, vd_exp(vd_clamp(vd_load(buf + i), -700, 700)));
-    if (i < n) {
-        vd v = vd_load_n(buf + i, (int)(n - i));
-        vd_store_n(buf + i, vd_exp(vd_clamp(v, -700, 700)), (int)(n - i));
-    }
-}
-
 /* exp(x - m), 0 for the elements that reach m; 1 for those when `top`, others 0. */
 static void under(const void *src, double *buf, size_t at, size_t n, size_t o, size_t os)
 {
@@ -49,7 +37,7 @@ static void under(const void *src, double *buf, size_t at, size_t n, size_t o, s
     const double *m = s->max + o;
     for (size_t i = 0; i < n; i++)
         buf[i] = (double)x[i] - m[i * os];
-    exps(buf, n);
+    pa_block_exp(buf, n);
     for (size_t i = 0; i < n; i++)
         buf[i] = (double)x[i] == m[i * os] ? 0 : buf[i];
 }
@@ -103,7 +91,7 @@ static void spread(const job *w, size_t at, size_t n, size_t o, size_t step)
         const double *max = w->wide + r, *sum = w->count + r;
         for (size_t i = 0; i < k; i++)
             buf[i] = (double)x[i] - max[i * step];
-        exps(buf, k);
+        pa_block_exp(buf, k);
         for (size_t i = 0; i < k; i++)
             w->dx[at + from + i] =
                 (real)((double)dy[i * step] * (buf[i] / sum[i * step]));

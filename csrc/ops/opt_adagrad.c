@@ -1,60 +1,65 @@
-/* opt_adagrad - a = a + g^2,   p = p - r g / sqrt(a + eps)
+/* opt_adagrad - steps shrink with the sum of all squared gradients
  *
- * a starts at initial_accumulator_value.
- *
- * Source: Duchi, Hazan and Singer, Adaptive subgradient methods, JMLR 12, 2011, with eps
- * under the root as in Keras. */
+ *     a += g^2,   p -= lr g / sqrt(a + epsilon)
+ * Slots: a, filled with initial_accumulator_value by its owner before the first step.
+ * Reference: Duchi, Hazan, Singer, JMLR 2011. */
 #include "kern/optimizer.h"
 
-enum { INITIAL = 1, EPSILON = 2 };
+#include <math.h>
 
-static int slots(const pa_attr *a)
+static void adagrad(const update *u)
 {
-    (void)a;
-    return 1;
-}
-
-static double slot_init(const pa_attr *a, int slot)
-{
-    (void)slot;
-    return a[INITIAL].num;
-}
-
-static void prepare(step *s, const pa_ctx *ctx)
-{
-    s->k[0] = (real)ctx->lr;
-    s->k[1] = (real)s->attr[EPSILON].num;
-}
-
-static void update(const step *s, size_t lo, size_t hi)
-{
-    real *p = s->p, *a = s->slot[0];
-    const real *g = s->g;
-    real r = s->k[0], eps = s->k[1], keep = s->keep;
-    PA_IVDEP
-    for (size_t i = lo; i < hi; i++) {
-        a[i] = a[i] + g[i] * g[i];
-        p[i] = p[i] * keep - r * g[i] / PA_SQRT(a[i] + eps);
+    real *restrict p = u->p, *restrict a = u->slot[0];
+    const real *restrict g = u->g;
+    real lr = (real)u->ctx->lr, decay = (real)(u->ctx->lr * u->c->attr[2].num);
+    real epsilon = (real)u->c->attr[1].num;
+    for (size_t i = 0; i < u->n; i++) {
+        a[i] += g[i] * g[i];
+        p[i] = (p[i] - p[i] * decay) - lr * g[i] / PA_SQRT(a[i] + epsilon);
     }
 }
 
+static void task(void *arg, ptrdiff_t chunk, int worker)
+{
+    (void)worker;
+    optimizer_chunk(arg, chunk, adagrad);
+}
+
+static void forward(const pa_call *c, const pa_ctx *ctx)
+{
+    optimizer_run(c, ctx, task);
+}
+
+static int slots(const pa_attr *attr)
+{
+    (void)attr;
+    return 1;
+}
+
+static double slot_init(const pa_attr *attr, int slot)
+{
+    (void)slot;
+    return attr[0].num;
+}
+
 static const pa_attr_desc attrs[] = {
-    WEIGHT_DECAY_ATTR,
-    {"initial_accumulator_value", PA_ATTR_REAL, 0.1, 0, HUGE_VAL, "start of a"},
-    {"epsilon", PA_ATTR_REAL, 1e-7, 0, HUGE_VAL, "keeps the root away from 0"},
+    {"initial_accumulator_value", PA_ATTR_REAL, 0.1, 0, 1e300,
+     "what the sum starts from"},
+    {"epsilon", PA_ATTR_REAL, 1e-7, 0, 1e300, "keeps the quotient finite"},
+    WEIGHT_DECAY,
     {NULL, 0, 0, 0, 0, NULL},
 };
 
 const pa_op PA_(pa_op_opt_adagrad) = {
     .name = "opt_adagrad",
-    .formula = "a = a + g^2, p = p - r g / sqrt(a + eps)",
+    .formula = "a += g^2; p -= lr g / sqrt(a + epsilon)",
     .kind = PA_KIND_OPTIMIZER,
     .flags = PA_MUTATES | PA_NO_GRAD,
     .min_in = 3,
     .max_in = 3,
     .in_names = "param, grad, accumulator",
     .attrs = attrs,
-    .shape = shape,
+    .shape = optimizer_shape,
     .forward = forward,
     .slots = slots,
     .slot_init = slot_init,

@@ -1,67 +1,83 @@
-/* opt_sgd - stochastic gradient descent with momentum m
+/* opt_sgd - stochastic gradient descent, with momentum and Nesterov's variant
  *
- *     m = 0:      p = p - r g
- *     else:       v = m v - r g,   p = p + v
- *     Nesterov:   v = m v - r g,   p = p + m v - r g
- *
- * Source: Sutskever, Martens, Dahl and Hinton, On the importance of initialization and
- * momentum in deep learning, ICML 2013, in Keras's form. */
+ *     momentum 0:  p -= lr g
+ *     momentum:    v = momentum v - lr g,   p += v
+ *     nesterov:    the same v,              p += momentum v - lr g
+ * Slots: v, if momentum > 0. References: Polyak 1964; Sutskever and others 2013. */
 #include "kern/optimizer.h"
 
-enum { MOMENTUM = 1, NESTEROV = 2 };
-
-static int slots(const pa_attr *a)
+static void plain(const update *u)
 {
-    return a[MOMENTUM].num != 0;
+    real *restrict p = u->p;
+    const real *restrict g = u->g;
+    real lr = (real)u->ctx->lr, decay = (real)(u->ctx->lr * u->c->attr[2].num);
+    for (size_t i = 0; i < u->n; i++)
+        p[i] = (p[i] - p[i] * decay) - lr * g[i];
 }
 
-static void prepare(step *s, const pa_ctx *ctx)
+static void momentum(const update *u)
 {
-    s->k[0] = (real)ctx->lr;
-    s->k[1] = (real)s->attr[MOMENTUM].num;
-}
-
-static void update(const step *s, size_t lo, size_t hi)
-{
-    real *p = s->p, *v = s->slot[0];
-    const real *g = s->g;
-    real r = s->k[0], m = s->k[1], keep = s->keep;
-    if (!v) {
-        PA_IVDEP
-        for (size_t i = lo; i < hi; i++)
-            p[i] = p[i] * keep - r * g[i];
-    } else if (s->attr[NESTEROV].num == 0) {
-        PA_IVDEP
-        for (size_t i = lo; i < hi; i++) {
-            v[i] = m * v[i] - r * g[i];
-            p[i] = p[i] * keep + v[i];
-        }
-    } else {
-        PA_IVDEP
-        for (size_t i = lo; i < hi; i++) {
-            v[i] = m * v[i] - r * g[i];
-            p[i] = p[i] * keep + (m * v[i] - r * g[i]);
-        }
+    real *restrict p = u->p, *restrict v = u->slot[0];
+    const real *restrict g = u->g;
+    real lr = (real)u->ctx->lr, decay = (real)(u->ctx->lr * u->c->attr[2].num);
+    real m = (real)u->c->attr[0].num;
+    for (size_t i = 0; i < u->n; i++) {
+        v[i] = m * v[i] - lr * g[i];
+        p[i] = (p[i] - p[i] * decay) + v[i];
     }
 }
 
+static void nesterov(const update *u)
+{
+    real *restrict p = u->p, *restrict v = u->slot[0];
+    const real *restrict g = u->g;
+    real lr = (real)u->ctx->lr, decay = (real)(u->ctx->lr * u->c->attr[2].num);
+    real m = (real)u->c->attr[0].num;
+    for (size_t i = 0; i < u->n; i++) {
+        real step = lr * g[i];
+        v[i] = m * v[i] - step;
+        p[i] = (p[i] - p[i] * decay) + (m * v[i] - step);
+    }
+}
+
+static int slots(const pa_attr *attr)
+{
+    return attr[0].num > 0;
+}
+
+static void task(void *arg, ptrdiff_t chunk, int worker)
+{
+    const update *u = arg;
+    const pa_attr *attr = u->c->attr;
+    (void)worker;
+    optimizer_chunk(u, chunk,
+                    !slots(attr)       ? plain
+                    : attr[1].num != 0 ? nesterov
+                                       : momentum);
+}
+
+static void forward(const pa_call *c, const pa_ctx *ctx)
+{
+    optimizer_run(c, ctx, task);
+}
+
 static const pa_attr_desc attrs[] = {
-    WEIGHT_DECAY_ATTR,
-    {"momentum", PA_ATTR_REAL, 0, 0, 1, "share of the last step that goes on"},
-    {"nesterov", PA_ATTR_BOOL, 0, 0, 1, "look ahead by the momentum"},
+    {"momentum", PA_ATTR_REAL, 0, 0, 1, "share of the last step that is kept"},
+    {"nesterov", PA_ATTR_BOOL, 0, 0, 1, "look ahead along the momentum"},
+    WEIGHT_DECAY,
     {NULL, 0, 0, 0, 0, NULL},
 };
 
 const pa_op PA_(pa_op_opt_sgd) = {
     .name = "opt_sgd",
-    .formula = "p = p - r g; with momentum m: v = m v - r g, p = p + v",
+    .formula = "v = momentum v - lr g; p += v",
     .kind = PA_KIND_OPTIMIZER,
     .flags = PA_MUTATES | PA_NO_GRAD,
     .min_in = 2,
     .max_in = 3,
     .in_names = "param, grad, velocity",
     .attrs = attrs,
-    .shape = shape,
+    .shape = optimizer_shape,
     .forward = forward,
     .slots = slots,
 };
