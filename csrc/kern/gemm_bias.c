@@ -1,0 +1,99 @@
+#include "kern/gemm_bias.h"
+
+#include "kern/gemm.h"
+#include "kern/gemm_tile.h"
+
+enum {
+    VECS = 4,               /* vectors of columns summed side by side */
+    MIN_PARALLEL = 1 << 16, /* elements; some 10 us */
+    MIN_CHUNK = 1 << 14,    /* elements */
+};
+
+void PA_(pa_bias_add)(size_t rows, size_t cols, real *c, size_t ldc, const real *bias)
+{
+    const size_t whole = cols - cols % VR_N;
+    const int rest = (int)(cols - whole);
+    for (size_t i = 0; i < rows; i++, c += ldc) {
+        for (size_t j = 0; j < whole; j += VR_N)
+            vr_store(c + j, vr_add(vr_load(c + j), vr_load(bias + j)));
+        if (rest)
+            vr_store_n(c + whole,
+                       vr_add(vr_load_n(c + whole, rest), vr_load_n(bias + whole, rest)),
+                       rest);
+    }
+}
+
+typedef struct job {
+    size_t rows, cols, chunks;
+    const real *dy, *slope;
+    real *dz, *db;
+} job;
+
+/* dz of one vector of n lanes, stored if there is a slope. */
+PA_INLINE vr dz_of(const job *g, size_t at, int n)
+{
+    vr dy = n == VR_N ? vr_load(g->dy + at) : vr_load_n(g->dy + at, n);
+    if (!g->slope)
+        return dy;
+    vr s = n == VR_N ? vr_load(g->slope + at) : vr_load_n(g->slope + at, n);
+    dy = vr_mul(dy, s);
+    if (n == VR_N)
+        vr_store(g->dz + at, dy);
+    else
+        vr_store_n(g->dz + at, dy, n);
+    return dy;
+}
+
+/* The columns of `vecs` vectors from `col` on, the last of n lanes. */
+PA_INLINE void columns(const job *g, size_t col, const int vecs, int n)
+{
+    vr sum[VECS];
+    for (int v = 0; v < vecs; v++)
+        sum[v] = vr_zero();
+    for (size_t i0 = 0; i0 < g->rows; i0 += PA_GEMM_KC) {
+        const size_t end = g->rows - i0 < PA_GEMM_KC ? g->rows : i0 + PA_GEMM_KC;
+        vr acc[VECS];
+        PA_UNROLL
+        for (int v = 0; v < vecs; v++)
+            acc[v] = vr_zero();
+        for (size_t i = i0; i < end; i++) {
+            PA_UNROLL
+            for (int v = 0; v < vecs; v++)
+                acc[v] = vr_add(acc[v], dz_of(g, i * g->cols + col + (size_t)(v * VR_N),
+                                              v == vecs - 1 ? n : VR_N));
+        }
+        PA_UNROLL
+        for (int v = 0; v < vecs; v++)
+            sum[v] = i0 == 0 ? acc[v] : vr_add(sum[v], acc[v]);
+    }
+    if (!g->db)
+        return;
+    for (int v = 0; v < vecs; v++)
+        vr_store_n(g->db + col + (size_t)(v * VR_N), sum[v], v == vecs - 1 ? n : VR_N);
+}
+
+static void run_chunk(void *arg, ptrdiff_t chunk, int worker)
+{
+    const job *g = arg;
+    (void)worker;
+    const size_t groups = (g->cols + VECS * VR_N - 1) / (VECS * VR_N);
+    size_t group = groups * (size_t)chunk / g->chunks * (VECS * VR_N);
+    size_t end = groups * ((size_t)chunk + 1) / g->chunks * (VECS * VR_N);
+    end = end < g->cols ? end : g->cols;
+    for (; group + VECS * VR_N <= end; group += VECS * VR_N)
+        columns(g, group, VECS, VR_N);
+    for (; group < end; group += VR_N)
+        columns(g, group, 1, end - group < VR_N ? (int)(end - group) : VR_N);
+}
+
+void PA_(pa_bias_grad)(pa_pool *pool, size_t rows, size_t cols, const real *dy,
+                       const real *slope, real *dz, real *db)
+{
+    job g = {rows, cols, 1, dy, slope, dz, db};
+    if (cols == 0 || (!slope && !db))
+        return;
+    const size_t n = rows * cols, groups = (cols + VECS * VR_N - 1) / (VECS * VR_N);
+    if (n >= MIN_PARALLEL)
+        g.chunks = n / MIN_CHUNK < groups ? n / MIN_CHUNK : groups;
+    pa_pool_run(pool, run_chunk, &g, (ptrdiff_t)g.chunks);
+}
