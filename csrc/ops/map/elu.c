@@ -10,10 +10,26 @@
 #define MAP_PARAM
 
 #ifdef PA_REAL_IS_DOUBLE
-#define LOW (-708.0)
+
+PA_INLINE vd f(vd x, vd alpha)
+{
+    vdd t = {vd_clamp(x, -700, 0), vd_zero()};
+    vd y = vdd_round(vdd_mul_d(vdd_expm1(t), alpha));
+    return vd_sel(vd_ge(x, vd_zero()), x, y);
+}
+
+PA_INLINE vd df(vd x, vd alpha)
+{
+    vd k;
+    vdd t = {vd_clamp(x, -1400, 0), vd_zero()};
+    vdd m = vdd_exp_parts(t, &k);
+    vd y = vd_scale(vdd_round(vdd_mul_d(m, alpha)), k);
+    return vd_sel(vd_gt(x, vd_zero()), vd_set1(1), y);
+}
+
 #else
+
 #define LOW (-400.0) /* a huge alpha may lift exp(x) from below float32's range */
-#endif
 
 PA_INLINE vd f(vd x, vd alpha)
 {
@@ -27,7 +43,6 @@ PA_INLINE vd df(vd x, vd alpha)
     return vd_sel(vd_gt(x, vd_zero()), vd_set1(1), y);
 }
 
-#ifndef PA_REAL_IS_DOUBLE
 #define MAP_ROUND_F  11
 #define MAP_ROUND_DF 11
 

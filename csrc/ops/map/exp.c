@@ -6,22 +6,25 @@
 #include "base/dd.h"
 #include "simd/math.h"
 
+#ifdef PA_REAL_IS_DOUBLE
+
 PA_INLINE vd f(vd x)
 {
-#ifdef PA_REAL_IS_DOUBLE
-    vd y = vd_exp(vd_clamp(x, -708, 709));
-#else
-    vd y = vd_exp(vd_clamp(x, -120, 120));
-#endif
+    vd k;
+    vdd t = {vd_clamp(x, -800, 720), vd_zero()}; /* over- and underflow in vd_scale */
+    vdd m = vdd_exp_parts(t, &k);
+    vd y = vd_scale(vdd_round(m), k);
     return vd_sel(vd_eq(x, vd_set1((double)INFINITY)), x, y);
 }
 
-PA_INLINE vd df(vd x)
+#else
+
+PA_INLINE vd f(vd x)
 {
-    return f(x);
+    vd y = vd_exp(vd_clamp(x, -120, 120));
+    return vd_sel(vd_eq(x, vd_set1((double)INFINITY)), x, y);
 }
 
-#ifndef PA_REAL_IS_DOUBLE
 #define MAP_ROUND_F  11
 #define MAP_ROUND_DF 11
 
@@ -29,8 +32,14 @@ static pa_dd exact_f(double x)
 {
     return pa_dd_exp((pa_dd){x, 0});
 }
-#define exact_df exact_f
+#define exact_df     exact_f
+
 #endif
+
+PA_INLINE vd df(vd x)
+{
+    return f(x);
+}
 
 #include "kern/map.h"
 

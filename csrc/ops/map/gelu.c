@@ -1,44 +1,96 @@
 /* gelu - y = x Phi(x), Phi(x) = (1 + erf(x / sqrt(2))) / 2
  *
- * With a = |x| and the Mills ratio R(a) = Phi(-a) exp(a^2 / 2), Phi is T = exp(-a^2/2)
- * R(a) for x <= 0 and 1 - T for x > 0. Derivative: y' = w for x <= 0, 1 - w for x > 0,
- * with w = Phi(-a) - a exp(-a^2/2) / sqrt(2 pi) = exp(-a^2/2) (a0 - a) H(a), a0 =
- * 0.7517915... being its root, held in two doubles; so w keeps all digits there. Special:
- * gelu(-0) = -0, gelu(-inf) = -0, y'(inf) = 1, y'(-inf) = -0. Method: R and H are
- * quotients of polynomials, for float32 on [0, 14.7]: R of degrees 7/8, 2^-45.9; H 7/7,
- * 2^-45.9; for float64 on [0, 39]: R 11/12, 2^-65.7; H 11/11, 2^-66.4 (relative errors;
- * found by linearised least squares at Chebyshev nodes, the weights adapted until the
- * error was level, in 60 digits). Reference: Hendrycks and Gimpel (2016). */
+ * With a = |x| and the Mills ratio R(a) = Phi(-a) exp(a^2 / 2), Phi is
+ * T = exp(-a^2/2) R(a) for x <= 0 and 1 - T for x > 0.
+ * Derivative: y' = w for x <= 0, 1 - w for x > 0, with
+ *     w = Phi(-a) - a exp(-a^2/2) / sqrt(2 pi) = exp(-a^2/2) (a0 - a) H(a),
+ * a0 = 0.7517915... being its root, held in two doubles; so w keeps all digits there.
+ * Special: gelu(-0) = -0, gelu(-inf) = -0, y'(inf) = 1, y'(-inf) = -0.
+ * Method: for float32 R and H are quotients of polynomials on [0, 14.7], R of degrees
+ * 7/8 and H 7/7, each good to 2^-45.9 relative. Coefficients here and in softplus.c
+ * were found by linearised least squares at Chebyshev nodes, the weights adapted until
+ * the error was level, in 60 digits.
+ * Reference: Hendrycks and Gimpel (2016). */
 #include "base/dd.h"
 #include "simd/math.h"
 
 #define A0    0x1.80ead197f00b4p-1
 #define A0_LO (-0x1.13e74c58cada8p-56)
 
+#define COUNT(c) ((int)(sizeof(c) / sizeof *(c)))
+
 #ifdef PA_REAL_IS_DOUBLE
-#define CLAMP 37.6
+
+#define CLAMP 39.0 /* beyond it exp(-a^2/2) is 0 */
+
+/* R = C (a + R1) / (a^2 + R2 a + R3) (1 + r(a)), |r| < 0.0033, C = 1 / sqrt(2 pi): the
+ * quotient is computed in two doubles, and r, of degrees 10/11 and good to 2^-57.4 of R,
+ * in one. H = C (a + H1) / (a + H2) (1 + h(a)) likewise, |h| < 0.0062, 10/11, 2^-62.5. */
+#define C    0x1.9884533d43651p-2
+#define C_LO (-0x1.cbc0d30ebfd15p-56)
+#define R1   2.296875
+#define R2   2.1953125
+#define R3   1.8359375
+#define H1   2.1484375
+#define H2   1.28125
 static const double r_p[] = {
-    0x1.0000000000000p-1,  0x1.c1e83b2206437p-1,  0x1.8894a5940c7eap-1,
-    0x1.b995cc89eaa90p-2,  0x1.6099bdeafe6e3p-3,  0x1.a1c002ec133ecp-5,
-    0x1.75eebf84cf35ep-7,  0x1.f9cae28cb5d91p-10, 0x1.fb8dec08c3902p-13,
-    0x1.6944ced62d31cp-16, 0x1.4a72565d8160cp-20, 0x1.2963d25772ba9p-25};
+    0x1.d785bbdaf4479p-10,  -0x1.097ddc0dfcdb2p-5,  0x1.86fa58932293bp-8,
+    0x1.47b06e45bed88p-6,   0x1.59e83151b17e5p-7,   0x1.444a39663cc41p-9,
+    0x1.966ce337b2301p-14,  -0x1.c02f85eee4540p-14, -0x1.15b1828c3c2dcp-15,
+    -0x1.396f15df932d0p-18, -0x1.5236fe8ad7521p-22};
 static const double r_q[] = {
-    0x1.0000000000000p+0,  0x1.4715326053fb0p+1,  0x1.8943bf92d8bffp+1,
-    0x1.26ad80f208c38p+1,  0x1.331b248c1e61cp+0,  0x1.d5ffd6093793cp-2,
-    0x1.0f78bedb9bb80p-3,  0x1.de7e4d6db2bacp-6,  0x1.407c05100a4b9p-8,
-    0x1.3fae2a03a5970p-11, 0x1.c582e0f8ef7f0p-15, 0x1.9e274769a03d5p-19,
-    0x1.74b9169f639cbp-24};
+    0x1.0000000000000p+0,  0x1.701c4b3f09d71p+1,  0x1.eb6877033615ep+1,
+    0x1.93c32fc374f0dp+1,  0x1.c7c656cb79f09p+0,  0x1.74d6b1960b558p-1,
+    0x1.c5757a8f5d4dep-3,  0x1.9c912e35a5a18p-5,  0x1.155b32ca8f74bp-7,
+    0x1.093b2deecf5fbp-10, 0x1.49d42a99baa36p-14, 0x1.a043af7036932p-19};
 static const double h_p[] = {
-    0x1.54851a5cc1ec8p-1,  0x1.673ced05a438ap+0,  0x1.6e4620debdcf9p+0,
-    0x1.d712b5601a505p-1,  0x1.a665d51a56304p-2,  0x1.14b79a703fe6bp-3,
-    0x1.0e4b8e45aba8cp-5,  0x1.8a3fa34cbc98fp-8,  0x1.a5eefda28ca22p-11,
-    0x1.3ce416ab23ff4p-14, 0x1.2e78d5d9adf02p-18, 0x1.1876907938274p-23};
+    -0x1.7c1f5d9fe0194p-8,  0x1.0d7e75b487a02p-5,   0x1.11c8cad8a41bap-5,
+    0x1.591d3361e938ep-7,   -0x1.de350d45ff8b5p-10, -0x1.6d11f721bb248p-9,
+    -0x1.3039928cd0be4p-10, -0x1.266b1c1798b0ep-12, -0x1.6963fde088a49p-15,
+    -0x1.0d7daf6d0c2fdp-18, -0x1.87477e44fa5a6p-23};
 static const double h_q[] = {
-    0x1.0000000000000p+0,  0x1.3012101bc91ffp+1,  0x1.51599d79f8349p+1,
-    0x1.ce483632ec6f4p+0,  0x1.b39580ab053c0p-1,  0x1.2908477980880p-2,
-    0x1.2c02981ec1fa5p-4,  0x1.c2598ee36f397p-7,  0x1.ee63ae22264a9p-10,
-    0x1.7c09bed30e903p-13, 0x1.72d5942dfe5c3p-17, 0x1.5f8227de788d3p-22};
+    0x1.0000000000000p+0,  0x1.664dfe71a7b05p+1,  0x1.cf1245b25f992p+1,
+    0x1.6e80c353146a5p+1,  0x1.8c84b9947c9b8p+0,  0x1.353a747d05e2dp-1,
+    0x1.6469a1a3aaa8ap-3,  0x1.3128e410baa74p-5,  0x1.7eca4c9213542p-8,
+    0x1.51a438a2dd1f1p-11, 0x1.7d074a0c8f47fp-15, 0x1.a7d81a1146b2cp-20};
+
+/* exp(-a^2/2) = m 2^k */
+PA_INLINE vdd bell(vd a, vd *k)
+{
+    vdd t = vdd_shift(vdd_prod(a, a), vd_set1(-0.5));
+    return vdd_exp_parts(t, k);
+}
+
+PA_INLINE vd f(vd x)
+{
+    const vd inf = vd_set1((double)INFINITY);
+    vd a = vd_min(vd_set1(CLAMP), vd_abs(x)), k;
+    vdd m = vdd_mul(bell(a, &k), vdd_of(C, C_LO));
+    vdd n = vdd_mul(m, vdd_two_sum(a, vd_set1(R1)));
+    vdd d = vdd_add_d(vdd_mul_d(vdd_two_sum(a, vd_set1(R2)), a), vd_set1(R3));
+    vd r = vd_div(vd_poly(r_p, COUNT(r_p), a), vd_poly(r_q, COUNT(r_q), a));
+    vdd t = vdd_correct(vdd_div(n, d), r);
+    vdd one_minus = vdd_sub(vdd_of(1, 0), vdd_shift(t, vd_power_of_two(k)));
+    vdm plus = vd_gt(x, vd_zero());
+    t = vdd_mul_d(vdd_sel(plus, one_minus, t), vd_max(vd_set1(-CLAMP), x));
+    vd y = vd_scale(vdd_round(t), vd_sel(plus, vd_zero(), k));
+    return vd_copysign(vd_sel(vd_eq(x, inf), inf, y), x);
+}
+
+PA_INLINE vd df(vd x)
+{
+    vd a = vd_min(vd_set1(CLAMP), vd_abs(x)), k;
+    vdd m = vdd_mul(bell(a, &k), vdd_of(C, C_LO));
+    vdd n = vdd_mul(m, vdd_add_d(vdd_of(A0, A0_LO), vd_neg(a)));
+    n = vdd_mul(n, vdd_two_sum(a, vd_set1(H1)));
+    vd h = vd_div(vd_poly(h_p, COUNT(h_p), a), vd_poly(h_q, COUNT(h_q), a));
+    vdd w = vdd_correct(vdd_div(n, vdd_two_sum(a, vd_set1(H2))), h);
+    vdd one_minus = vdd_sub(vdd_of(1, 0), vdd_shift(w, vd_power_of_two(k)));
+    return vd_sel(vd_gt(x, vd_zero()), vdd_round(one_minus), vd_scale(vdd_round(w), k));
+}
+
 #else
+
 #define CLAMP 14.6
 static const double r_p[] = {0x1.fffffffffff7ap-2,  0x1.43310d2a33c5ep-1,
                              0x1.9355e361d5426p-2,  0x1.36de6dfbbec83p-3,
@@ -56,8 +108,6 @@ static const double h_q[] = {0x1.0000000000000p+0, 0x1.d86c61ab1bfcfp+0,
                              0x1.85783e47bc797p+0, 0x1.758a0eb85acc6p-1,
                              0x1.c4af4a3b5355ap-3, 0x1.5d2fb14dda4b7p-5,
                              0x1.40cfaf228771cp-8, 0x1.133c43932e5ddp-12};
-#endif
-#define COUNT(c) ((int)(sizeof(c) / sizeof *(c)))
 
 PA_INLINE vd f(vd x)
 {
@@ -79,7 +129,6 @@ PA_INLINE vd df(vd x)
     return vd_sel(vd_gt(x, vd_zero()), vd_sub(vd_set1(1), w), w);
 }
 
-#ifndef PA_REAL_IS_DOUBLE
 #define MAP_ROUND_F  11
 #define MAP_ROUND_DF 11
 

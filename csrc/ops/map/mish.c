@@ -1,10 +1,12 @@
 /* mish - y = x tanh(softplus(x)) = x n / (n + 2), n = e (e + 2), e = exp(x)
  *
  * Derivative: y' = e B / (n + 2)^2, B = e^3 + 4 e^2 + 6 e + 4 + 4 x (e + 1).
- * B has its root at x0 = -1.1924312... With d = x - x0, E0 = exp(x0), h = E0 expm1(d) it
- * is h (e^2 + e E0 + E0^2 + 4 (e + E0) + 6 + 4 x) + 4 d (1 + E0), so y' keeps all digits
- * at the root (for x well below it, h (4 x) cancels about a third of the last term, which
- * costs a bit). Special: mish(-0) = -0, mish(-inf) = -0, y'(inf) = 1, y'(-inf) = -0.
+ * B has its root at x0 = -1.1924312... With d = x - x0, E0 = exp(x0) and
+ * h = E0 expm1(d) it is
+ *     h (e^2 + e E0 + E0^2 + 4 (e + E0) + 6 + 4 x) + 4 d (1 + E0),
+ * so y' keeps all digits at the root (for x well below it, 4 x h cancels about a third
+ * of the last term, which costs a bit).
+ * Special: mish(-0) = -0, mish(-inf) = -0, y'(inf) = 1, y'(-inf) = -0.
  * Method: exp of simd/math.h; e is E0 exp(d). x0 is held in two doubles.
  * Reference: Misra (2019). */
 #include "base/dd.h"
@@ -13,13 +15,52 @@
 #define X0    (-0x1.31432c0d12d84p+0)
 #define X0_LO (-0x1.bf319154da210p-55)
 #define E0    0x1.36c4202fc3eccp-2
+#define E0_LO 0x1.6d73a02f8d922p-56
+#define HIGH  40.0 /* beyond it the ratio is 1 to the last bit */
 
 #ifdef PA_REAL_IS_DOUBLE
-#define LOW (-708.0)
+
+PA_INLINE vd f(vd x)
+{
+    const vd one = vd_set1(1), two = vd_set1(2), inf = vd_set1((double)INFINITY);
+    vd k;
+    vdd z = {x, vd_zero()};
+    vdd m = vdd_exp_parts(vdd_minus_abs(z), &k); /* exp(-|x|) = m 2^k */
+    vdd e = vdd_shift(m, vd_power_of_two(k)), e2 = vdd_mul(e, e);
+    vdd twice = vdd_shift(e, two);
+    vdd n_plus = vdd_add_d(twice, one), n_minus = vdd_mul(m, vdd_add_d(e, two));
+    vdd d_plus = vdd_add(n_plus, vdd_shift(e2, two));
+    vdd d_minus = vdd_add(vdd_add_d(twice, two), e2);
+    vdm plus = vd_gt(x, vd_zero());
+    vdd q = vdd_div(vdd_sel(plus, n_plus, n_minus), vdd_sel(plus, d_plus, d_minus));
+    k = vd_sel(plus, vd_zero(), k);
+    vd y = vd_scale(vdd_round(vdd_mul_d(q, vd_max(vd_set1(-1400), x))), k);
+    return vd_copysign(vd_sel(vd_eq(x, inf), inf, y), x);
+}
+
+PA_INLINE vd df(vd x)
+{
+    const vdd x0 = vdd_of(X0, X0_LO), e0 = vdd_of(E0, E0_LO);
+    const vd two = vd_set1(2), four = vd_set1(4);
+    vd t = vd_clamp(x, -1400, HIGH), k;
+    vdd d = vdd_add_d(vdd_neg(x0), t);
+    vdd q = vdd_expm1_parts(d, &k);
+    vdd h = vdd_mul(e0, vdd_expm1_join(q, k)), m = vdd_mul(e0, vdd_one_plus(q));
+    vdd e = vdd_shift(m, vd_power_of_two(k));
+    vdd four_e0 = vdd_add_d(e0, four);
+    /* e (e + E0 + 4) + E0 (E0 + 4) + 6 + 4 x */
+    vdd c = vdd_mul(e, vdd_add(e, four_e0));
+    c = vdd_add(c, vdd_add_d(vdd_mul(e0, four_e0), vd_set1(6)));
+    c = vdd_add_d(c, vd_mul(four, t));
+    vdd b = vdd_mul(vdd_add_d(vdd_shift(e0, four), four), d);
+    b = vdd_add(vdd_mul(h, c), b);
+    vdd n2 = vdd_add_d(vdd_mul(e, vdd_add_d(e, two)), two);
+    return vd_scale(vdd_round(vdd_div(vdd_mul(m, b), vdd_mul(n2, n2))), k);
+}
+
 #else
+
 #define LOW (-130.0)
-#endif
-#define HIGH 40.0 /* beyond it the ratio is 1 to the last bit */
 
 PA_INLINE vd f(vd x)
 {
@@ -44,7 +85,6 @@ PA_INLINE vd df(vd x)
     return vd_div(vd_mul(e, b), vd_mul(n2, n2));
 }
 
-#ifndef PA_REAL_IS_DOUBLE
 #define MAP_ROUND_F  11
 #define MAP_ROUND_DF 12
 

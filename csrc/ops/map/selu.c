@@ -14,10 +14,29 @@
 #define SCALE_ALPHA_LO 0x1.05161b045a1edp-56
 
 #ifdef PA_REAL_IS_DOUBLE
-#define LOW (-708.0)
+
+PA_INLINE vd f(vd x)
+{
+    const vd most = vd_set1(0x1.fffffffffffffp1023);
+    vdd t = {vd_clamp(x, -700, 0), vd_zero()};
+    vd y = vdd_round(vdd_mul(vdd_of(SCALE_ALPHA, SCALE_ALPHA_LO), vdd_expm1(t)));
+    vd plus = vdd_round(vdd_mul_d(vdd_of(SCALE, SCALE_LO), x));
+    plus = vd_sel(vd_lt(vd_abs(plus), most), plus, vd_mul(vd_set1(SCALE), x));
+    return vd_copysign(vd_sel(vd_ge(x, vd_zero()), plus, y), x);
+}
+
+PA_INLINE vd df(vd x)
+{
+    vd k;
+    vdd t = {vd_clamp(x, -1400, 0), vd_zero()};
+    vdd m = vdd_mul(vdd_of(SCALE_ALPHA, SCALE_ALPHA_LO), vdd_exp_parts(t, &k));
+    vd y = vd_scale(vdd_round(m), k);
+    return vd_sel(vd_gt(x, vd_zero()), vd_set1(SCALE), y);
+}
+
 #else
+
 #define LOW (-120.0)
-#endif
 
 PA_INLINE vd f(vd x)
 {
@@ -31,7 +50,6 @@ PA_INLINE vd df(vd x)
     return vd_sel(vd_gt(x, vd_zero()), vd_set1(SCALE), y);
 }
 
-#ifndef PA_REAL_IS_DOUBLE
 #define MAP_ROUND_F  11
 #define MAP_ROUND_DF 11
 

@@ -8,10 +8,26 @@
 #include "simd/math.h"
 
 #ifdef PA_REAL_IS_DOUBLE
-#define CLAMP 708.0
+
+PA_INLINE vd f(vd x)
+{
+    vd k;
+    vdd z = {x, vd_zero()};
+    vdd q = vdd_sigmoid_parts(z, &k);
+    return vd_scale(vdd_round(q), k);
+}
+
+PA_INLINE vd df(vd x)
+{
+    vd k;
+    vdd z = {x, vd_zero()};
+    vdd m = vdd_exp_parts(vdd_minus_abs(z), &k), d = vdd_one_plus_scaled(m, k);
+    return vd_scale(vdd_round(vdd_div(m, vdd_mul(d, d))), k);
+}
+
 #else
+
 #define CLAMP 120.0 /* exp(-104) is already 0 in float32 */
-#endif
 
 PA_INLINE vd f(vd x)
 {
@@ -27,7 +43,6 @@ PA_INLINE vd df(vd x)
     return vd_div(e, vd_mul(d, d));
 }
 
-#ifndef PA_REAL_IS_DOUBLE
 #define MAP_ROUND_F  11
 #define MAP_ROUND_DF 11
 

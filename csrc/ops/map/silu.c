@@ -17,14 +17,44 @@
 #define A0    0x1.474973c84120bp+0
 #define A0_LO 0x1.f8d74bc9ac154p-54
 #define E0    0x1.1d25cf210482ep-2
+#define E0_LO (-0x1.ca2d0d94faaecp-60)
 
 #ifdef PA_REAL_IS_DOUBLE
-#define CLAMP 700.0
-#define MOST  0x1.fffffffffffffp1023
+
+PA_INLINE vd f(vd x, vd beta)
+{
+    const vd inf = vd_set1((double)INFINITY);
+    vd k;
+    vdd z = vdd_prod(beta, x);
+    z.l = vd_sel(vd_lt(vd_abs(z.h), vd_set1(1e300)), z.l, vd_zero());
+    vdd q = vdd_sigmoid_parts(z, &k);
+    /* so far down that only the sign is left, even of -inf times 0 */
+    vd b = vd_sel(vd_lt(z.h, vd_set1(-1500)), vd_copysign(vd_set1(1), x), x);
+    vd y = vd_scale(vdd_round(vdd_mul_d(q, b)), k);
+    return vd_copysign(vd_sel(vd_eq(b, inf), inf, y), x);
+}
+
+PA_INLINE vd df(vd x, vd beta)
+{
+    vd k;
+    vdd z = vdd_prod(beta, x);
+    z.l = vd_sel(vd_lt(vd_abs(z.h), vd_set1(1e300)), z.l, vd_zero());
+    vdd t = vdd_minus_abs(z);
+    vdd q = vdd_expm1_parts(vdd_add(t, vdd_of(A0, A0_LO)), &k); /* of -d */
+    vdd e0 = vdd_of(E0, E0_LO), e = vdd_mul(e0, vdd_one_plus(q));
+    vdd root = vdd_mul(e0, vdd_expm1_join(q, k));
+    root = vdd_add(root, vdd_add(t, vdd_of(A0, A0_LO)));
+    vdd b = vdd_one_plus_scaled(e, k);
+    vdd w = vdd_div(vdd_mul(e, root), vdd_mul(b, b));
+    vdd one_minus = vdd_sub(vdd_of(1, 0), vdd_shift(w, vd_power_of_two(k)));
+    vd y = vd_scale(vdd_round(w), k);
+    return vd_sel(vd_gt(z.h, vd_zero()), vdd_round(one_minus), y);
+}
+
 #else
+
 #define CLAMP 400.0 /* a huge x lifts exp(z) from below float32's range */
 #define MOST  0x1p200
-#endif
 
 PA_INLINE vd f(vd x, vd beta)
 {
@@ -48,7 +78,6 @@ PA_INLINE vd df(vd x, vd beta)
     return vd_sel(vd_gt(z, vd_zero()), vd_sub(one, w), w);
 }
 
-#ifndef PA_REAL_IS_DOUBLE
 #define MAP_ROUND_F  11
 #define MAP_ROUND_DF 11
 

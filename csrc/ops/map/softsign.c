@@ -7,10 +7,26 @@
 #include "simd/math.h"
 
 #ifdef PA_REAL_IS_DOUBLE
-#define HUGE_X 0x1p1000
+
+PA_INLINE vd f(vd x)
+{
+    vd b = vd_clamp(x, -0x1p900, 0x1p900);
+    vdd n = {b, vd_zero()};
+    return vdd_round(vdd_div(n, vdd_two_sum(vd_set1(1), vd_abs(b))));
+}
+
+PA_INLINE vd df(vd x)
+{
+    const vd one = vd_set1(1), zero = vd_zero();
+    vd a = vd_min(vd_set1(0x1p900), vd_abs(x)); /* its square is out of range */
+    vdd q = vdd_div(vdd_of(1, 0), vdd_two_sum(one, a));
+    vd y = vdd_round(vdd_mul(q, q));
+    return vd_sel(vd_eq(vd_abs(x), vd_set1((double)INFINITY)), zero, y);
+}
+
 #else
+
 #define HUGE_X 0x1p200
-#endif
 
 PA_INLINE vd f(vd x)
 {
@@ -30,7 +46,6 @@ PA_INLINE vd df(vd x)
 #endif
 }
 
-#ifndef PA_REAL_IS_DOUBLE
 #define MAP_ROUND_F  4
 #define MAP_ROUND_DF 5
 

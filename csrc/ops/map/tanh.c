@@ -8,10 +8,25 @@
 #include "simd/math.h"
 
 #ifdef PA_REAL_IS_DOUBLE
-#define CLAMP 708.0
+
+PA_INLINE vd f(vd x)
+{
+    vdd t = {vd_clamp(vd_add(x, x), -44, 44), vd_zero()};
+    vdd w = vdd_expm1(t);
+    return vd_copysign(vdd_round(vdd_div(w, vdd_add_d(w, vd_set1(2)))), x);
+}
+
+PA_INLINE vd df(vd x)
+{
+    vd k;
+    vdd z = {vd_add(x, x), vd_zero()};
+    vdd m = vdd_exp_parts(vdd_minus_abs(z), &k), d = vdd_one_plus_scaled(m, k);
+    return vd_scale(vdd_round(vdd_div(m, vdd_mul(d, d))), vd_add(k, vd_set1(2)));
+}
+
 #else
+
 #define CLAMP 120.0
-#endif
 
 PA_INLINE vd f(vd x)
 {
@@ -26,7 +41,6 @@ PA_INLINE vd df(vd x)
     return vd_div(vd_mul(vd_set1(4), e), vd_mul(d, d));
 }
 
-#ifndef PA_REAL_IS_DOUBLE
 #define MAP_ROUND_F  11
 #define MAP_ROUND_DF 11
 
