@@ -9,12 +9,15 @@
 
 enum { N = 0, THRESHOLD = 1 };
 
-static double threshold(const pa_attr *a, size_t k)
+/* Rounded to the dtype, so that a float32 prediction of 0.3 is not over a threshold of
+ * 0.3. */
+static real threshold(const pa_attr *a, size_t k)
 {
     size_t n = (size_t)a[N].num;
     if (n == 1)
-        return a[THRESHOLD].num;
-    return k == 0 ? -1e-7 : k == n - 1 ? 1 + 1e-7 : (double)k / (double)(n - 1);
+        return (real)a[THRESHOLD].num;
+    double even = (double)k / (double)(n - 1);
+    return (real)(k == 0 ? -1e-7 : k == n - 1 ? 1 + 1e-7 : even);
 }
 
 static pa_status confusion_shape(pa_call *c, pa_error *err)
@@ -26,7 +29,7 @@ static pa_status confusion_shape(pa_call *c, pa_error *err)
 }
 
 /* How many thresholds lie below p; none when p is NaN. */
-static size_t below(const pa_attr *a, double p)
+static size_t below(const pa_attr *a, real p)
 {
     size_t lo = 0, hi = (size_t)a[N].num;
     while (lo < hi) {
@@ -52,7 +55,7 @@ static void confusion(const pa_call *c, const pa_ctx *ctx)
         positive[k] = negative[k] = 0;
     for (size_t b = 0; b < samples; b++)
         for (size_t i = 0; i < per; i++, p++, t++)
-            (*t > 0 ? positive : negative)[below(c->attr, (double)*p)] +=
+            (*t > 0 ? positive : negative)[below(c->attr, *p)] +=
                 weight ? (double)weight[b] : 1;
     double tp = 0, fp = 0, fn = 0, tn = 0;
     for (size_t k = n; k-- > 0;) { /* an element in gap g is positive at thresholds < g */
