@@ -5,26 +5,39 @@ pair; the rest of the core once; csrc/py, the only folder that sees Python, once
 object is rebuilt when its command line or any file it includes has changed.
 
     pip install .                     the usual way
+    pip install -e .                  for work on pyact itself
     python setup.py build_core        the plain C library: build/core/libpyact.a
-    CC=clang WERROR=1 pip install .   another compiler; warnings are errors
+
+Environment: CC; WERROR=1 (warnings are errors); PYACT_BUILD_JOBS (compilations at once,
+default one a core); PYACT_CFLAGS, PYACT_LDFLAGS (more flags: sanitizers, coverage).
 """
 
 import hashlib
+import logging
 import os
 import platform
+import shlex
+import shutil
 import sys
+import sysconfig
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from setuptools import Command, Extension, setup
 from setuptools.command.build_ext import build_ext
-
-from distutils.ccompiler import new_compiler  # provided by setuptools
-from distutils.sysconfig import customize_compiler
+from setuptools.command.build_py import build_py
+from setuptools.errors import PlatformError
 
 ROOT = Path(__file__).resolve().parent
 CSRC = Path("csrc")
+
+# A Python for two architectures (python.org's on macOS) would compile every file for
+# both, with the flags of one.
+if sys.platform == "darwin":
+    os.environ.setdefault("ARCHFLAGS", f"-arch {platform.machine()}")
 
 # One line per ISA: architecture -> ISA -> (flags for gcc and clang, flags for MSVC).
 # "base" is what every processor of the architecture can run.
@@ -44,7 +57,8 @@ PLAIN = ("base", "graph")  # folders compiled once
 
 # -ffp-contract=off: fused multiply-adds are written out where they are wanted, so that
 # error-free transformations keep their meaning and variants differ only where they say.
-GNU_FLAGS = ["-std=c11", "-O3", "-fvisibility=hidden", "-fno-math-errno",
+# -g0: Python's own flags ask for debugging information, a quarter of the compile time.
+GNU_FLAGS = ["-std=c11", "-O3", "-g0", "-fvisibility=hidden", "-fno-math-errno",
              "-fno-trapping-math", "-ffp-contract=off", "-Wall", "-Wextra"]
 MSVC_FLAGS = ["/std:c11", "/O2", "/fp:precise"]
 
@@ -61,7 +75,13 @@ class Unit:
 
 
 def architecture(machine=None):
-    machine = (machine or platform.machine()).lower()
+    """The key of ISAS for a machine's name; None asks for what this Python runs on."""
+    if machine is None:
+        archflags = os.environ.get("ARCHFLAGS", "") if sys.platform == "darwin" else ""
+        machine = archflags.split()[-1] if archflags else sysconfig.get_platform()
+        if sys.maxsize < 2**32:
+            machine = "other"  # a 32-bit Python
+    machine = machine.rsplit("-", 1)[-1].lower()
     return {"amd64": "x86_64", "x86_64": "x86_64", "arm64": "aarch64",
             "aarch64": "aarch64"}.get(machine, "other")
 
@@ -92,7 +112,8 @@ def compile_units(compiler, units, build_dir, jobs):
     common = list(MSVC_FLAGS if msvc else GNU_FLAGS)
     if os.environ.get("WERROR"):
         common.append("/WX" if msvc else "-Werror")
-    common += os.environ.get("PYACT_CFLAGS", "").split()  # sanitizers, coverage
+    common += shlex.split(os.environ.get("PYACT_CFLAGS", ""))
+    compiled = []
 
     def build(unit):
         source = str(unit.source.relative_to(ROOT))
@@ -108,13 +129,33 @@ def compile_units(compiler, units, build_dir, jobs):
         key = hashlib.sha256(key.encode()).hexdigest()
         if not fresh(obj, depfile, stamp, key):
             Path(obj).parent.mkdir(parents=True, exist_ok=True)
+            started = time.time()
             compiler.compile([source], output_dir=out, macros=unit.macros,
                              include_dirs=includes, extra_postargs=args)
+            os.utime(obj, (started, started))  # a source saved meanwhile is newer
             Path(stamp).write_text(key)
+            compiled.append(Path(obj).relative_to(build_dir).as_posix())
         return obj
 
-    with ThreadPoolExecutor(jobs) as pool:
-        return list(pool.map(build, units))
+    if msvc and not compiler.initialized:
+        compiler.initialize()  # finds the compiler: not to be done by several threads
+    begun = time.monotonic()
+    with quiet(), ThreadPoolExecutor(jobs) as pool:
+        objects = list(pool.map(build, units))
+    names = f" ({', '.join(sorted(compiled))})" if 0 < len(compiled) <= 16 else ""
+    print(f"pyact: compiled {len(compiled)} of {len(units)} objects{names} "
+          f"in {time.monotonic() - begun:.1f} s", flush=True)
+    return objects
+
+
+@contextmanager
+def quiet():
+    """Without it a build logs a line of 400 characters for each object."""
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def fresh(obj, depfile, stamp, key):
@@ -130,16 +171,49 @@ def fresh(obj, depfile, stamp, key):
 
 
 def job_count():
-    return int(os.environ.get("PYACT_BUILD_JOBS", 0)) or os.cpu_count() or 1
+    jobs = int(os.environ.get("PYACT_BUILD_JOBS") or 0)
+    if jobs < 1 and hasattr(os, "sched_getaffinity"):
+        jobs = len(os.sched_getaffinity(0))
+    return jobs if jobs > 0 else os.cpu_count() or 1
+
+
+def require_tools(compiler):
+    """Says in one line what a fresh machine lacks."""
+    include = sysconfig.get_path("include")
+    missing = []
+    if compiler.compiler_type == "unix" and not shutil.which(compiler.compiler_so[0]):
+        missing.append(f"the C compiler {compiler.compiler_so[0]!r}")
+    if not Path(include, "Python.h").is_file():
+        missing.append(f"Python's C headers ({include}/Python.h)")
+    if missing:
+        raise PlatformError(
+            f"pyact is built from C, but {' and '.join(missing)} cannot be found. On Debian "
+            "and Ubuntu: apt-get install gcc python3-dev")
+
+
+class BuildPy(build_py):
+    """build_py that leaves no module behind which has since been removed or renamed."""
+
+    def run(self):
+        if not self.editable_mode:
+            shutil.rmtree(Path(self.build_lib) / "pyact", ignore_errors=True)
+        super().run()
 
 
 class BuildExt(build_ext):
     """build_ext that knows variants, runs in parallel and rebuilds only what changed."""
 
+    def finalize_options(self):
+        super().finalize_options()
+        # pip install -e gives a temporary folder, in which nothing would be found again
+        if self.editable_mode:
+            self.build_temp = f"build/temp.{self.plat_name}-{sys.implementation.cache_tag}"
+
     def build_extension(self, ext):
         import numpy
 
         os.chdir(ROOT)
+        require_tools(self.compiler)
         msvc = self.compiler.compiler_type == "msvc"
         python = [Unit(p, "py", includes=[numpy.get_include()]) for p in sources("py")]
         for unit in python:
@@ -151,13 +225,14 @@ class BuildExt(build_ext):
                                 self.build_temp, job_count())
         target = self.get_ext_fullpath(ext.name)
         libraries = [] if msvc else ["m", "pthread"]
-        extra = os.environ.get("PYACT_LDFLAGS", "").split()
+        extra = shlex.split(os.environ.get("PYACT_LDFLAGS", ""))
         if sys.platform == "linux" and not extra:
             extra = ["-s"]  # no symbol table: smaller
-        self.compiler.link_shared_object(
-            objects, target, libraries=libraries, library_dirs=ext.library_dirs,
-            export_symbols=self.get_export_symbols(ext), extra_postargs=extra,
-            build_temp=self.build_temp, target_lang="c")
+        with quiet():
+            self.compiler.link_shared_object(
+                objects, target, libraries=libraries, library_dirs=ext.library_dirs,
+                export_symbols=self.get_export_symbols(ext), extra_postargs=extra,
+                build_temp=self.build_temp, target_lang="c")
 
 
 class BuildCore(Command):
@@ -174,6 +249,10 @@ class BuildCore(Command):
         pass
 
     def run(self):
+        # setuptools has its own distutils, and puts it there when it is imported
+        from distutils.ccompiler import new_compiler
+        from distutils.sysconfig import customize_compiler
+
         os.chdir(ROOT)
         compiler = new_compiler()
         customize_compiler(compiler)
@@ -182,12 +261,13 @@ class BuildCore(Command):
             compiler.set_executables(compiler=cc, compiler_so=cc + " -fPIC")
         objects = compile_units(compiler, core_units(architecture(self.arch)),
                                 Path(self.output) / "obj", job_count())
-        library = Path(self.output) / "libpyact.a"
-        library.unlink(missing_ok=True)
-        compiler.create_static_lib(objects, "pyact", output_dir=self.output)
+        with quiet():
+            library = Path(self.output) / "libpyact.a"
+            library.unlink(missing_ok=True)
+            compiler.create_static_lib(objects, "pyact", output_dir=self.output)
 
 
 setup(
     ext_modules=[Extension("pyact._core", sources=[])],
-    cmdclass={"build_ext": BuildExt, "build_core": BuildCore},
+    cmdclass={"build_py": BuildPy, "build_ext": BuildExt, "build_core": BuildCore},
 )
