@@ -64,11 +64,12 @@ static void lifetimes(planner *p)
             p->scratch[t].bytes = c->scratch_bytes;
         }
     }
-    for (int t = 0; t < p->s->n; t++) { /* what is saved is born with the forward call */
+    for (int t = 0; t < p->s->n;
+         t++) { /* forward writes what is saved even if no backward reads it */
         const pa_step *s = &p->s->step[t];
         item *saved = &p->saved[s->node];
         saved->bytes = p->g->node[s->node].call.saved_bytes;
-        if (s->direction == PA_FORWARD && saved->dies >= 0)
+        if (s->direction == PA_FORWARD && saved->bytes)
             touch(saved, t);
     }
 }
