@@ -115,6 +115,7 @@ enum {                          /* op->flags */
     PA_ALIAS = 1 << 3,          /* out[0] is in[0] under another shape: no code runs */
     PA_MUTATES = 1 << 4,        /* writes in[] (optimizers, clipping): runs once, last */
     PA_NO_GRAD = 1 << 5,        /* not differentiable: metrics, optimizers, argmax */
+    PA_SAVES_AT_WILL = 1 << 6,  /* forward takes saved == NULL for "nobody walks back" */
 };
 
 typedef enum pa_kind { /* which room of the documentation and which test rows */

@@ -267,10 +267,11 @@ pa_status pa_call_run(pa_call *c, const pa_ctx *ctx, pa_error *err)
             memcpy(c->out[0]->data, c->in[0]->data, bytes);
         return PA_OK;
     }
-    /* what is saved for backward has no reader here, but forward writes it */
+    /* what is saved for backward has no reader here, but most forwards write it */
+    bool saves = c->saved_bytes && !(c->op->flags & PA_SAVES_AT_WILL);
     c->scratch = c->scratch_bytes ? pa_alloc(c->scratch_bytes) : NULL;
-    c->saved = c->saved_bytes ? pa_alloc(c->saved_bytes) : NULL;
-    if ((c->scratch_bytes && !c->scratch) || (c->saved_bytes && !c->saved))
+    c->saved = saves ? pa_alloc(c->saved_bytes) : NULL;
+    if ((c->scratch_bytes && !c->scratch) || (saves && !c->saved))
         status = pa_fail(err, PA_ENOMEM, "%s: out of memory for %zu bytes of scratch",
                          c->op->name, c->scratch_bytes + c->saved_bytes);
     else

@@ -64,12 +64,13 @@ static void lifetimes(planner *p)
             p->scratch[t].bytes = c->scratch_bytes;
         }
     }
-    for (int t = 0; t < p->s->n;
-         t++) { /* forward writes what is saved even if no backward reads it */
+    for (int t = 0; t < p->s->n; t++) { /* what is saved is born with the forward call */
         const pa_step *s = &p->s->step[t];
+        const pa_call *c = &p->g->node[s->node].call;
         item *saved = &p->saved[s->node];
-        saved->bytes = p->g->node[s->node].call.saved_bytes;
-        if (s->direction == PA_FORWARD && saved->bytes)
+        bool wanted = saved->dies >= 0 || !(c->op->flags & PA_SAVES_AT_WILL);
+        saved->bytes = c->saved_bytes;
+        if (s->direction == PA_FORWARD && saved->bytes && wanted)
             touch(saved, t);
     }
 }
