@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import random_state
+from . import layers, random_state
 from ._core import Value
 from .layers import InputLayer, Layer, assign_all
-from .training import Engine
+from .training import Engine, freeze
 from .variables import allocate
 
 if TYPE_CHECKING:
@@ -180,6 +180,18 @@ class Model(Layer):
     def predict_on_batch(self, x: Any) -> NDArray[Any]:
         """The results for one batch."""
         return self._inference().predict(x, None)
+
+    def compile_inference(self, batch_size: int | None = None) -> Any:
+        """A frozen copy of the model as a function fn(x, out=None) with the least overhead.
+
+        x: array (n, *input_shape) of any n, or of n = batch_size when that is given. out:
+        array for the results, of the model's dtype. The function keeps the weights as they
+        are now, may be called by several threads at once, allocates nothing but its result,
+        and pickles.
+
+        Raises ValueError when the model does not know its input yet.
+        """
+        return freeze(self, batch_size)
 
     def _inference(self) -> Engine:
         """The engine; before `compile` one that can only predict."""
@@ -445,6 +457,7 @@ class Sequential(Model):
         """The layers' class names and configurations, and the input's shape."""
         return {
             "name": self.name,
+            "dtype": self.dtype,
             "layers": [
                 {"class_name": type(layer).__name__, "config": layer.get_config()}
                 for layer in self._stack
@@ -455,3 +468,32 @@ class Sequential(Model):
     def __repr__(self) -> str:
         return f"<Sequential {self.name!r}: {len(self.layers)} layers>"
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Sequential:
+        """A new model, with new weights, from `get_config`'s dict.
+
+        Raises ValueError for a layer that pyact does not know.
+        """
+        model = cls([_layer(item) for item in config["layers"]], name=config.get("name"))
+        if not model.built and config.get("input_shape") is not None:
+            model.build((None, *config["input_shape"]))
+        return model
+
+
+def _layer(item: dict[str, Any]) -> Layer:
+    """The layer that a {"class_name", "config"} dict describes; only pyact's own."""
+    name = item["class_name"]
+    if name == "Sequential":
+        return Sequential.from_config(item["config"])
+    if name not in layers.__all__ or not issubclass(getattr(layers, name), Layer):
+        from ._names import unknown
+
+        raise unknown("layer class", name, [*layers.__all__, "Sequential"])
+    return getattr(layers, name).from_config(item["config"])
+
+
+def restore_inference(config: dict[str, Any], weights: Sequence[Any], batch: int | None) -> Any:
+    """What a pickled `compile_inference` function is loaded by."""
+    model = Sequential.from_config(config)
+    model.set_weights(weights)
+    return model.compile_inference(batch)

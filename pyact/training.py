@@ -487,6 +487,52 @@ class Engine:
             )
 
 
+# ---- frozen inference ----------------------------------------------------------------------
+
+
+def freeze(model: Model, batch_size: int | None) -> Any:
+    """The callable that `Model.compile_inference` returns."""
+    from .models import restore_inference  # models imports this module
+
+    model._require_built("an inference function")
+    copies: dict[Any, Any] = {}
+    for weight in model.weights:
+        block = weight.block
+        if block is not None and block not in copies:
+            copies[block] = _core.Block(block.dtype, block.size)
+            copies[block].view(0, (block.size,))[...] = block.view(0, (block.size,))
+    input_shape, dtype = model.input_shape[1:], np.dtype(model.dtype)
+    config = model.get_config()
+    frozen = [w.numpy() for w in model.weights]
+    build = model.call
+
+    def compile_rows(rows: int) -> Any:
+        if batch_size is not None and rows != batch_size:
+            raise ValueError(
+                f"x: got {rows} rows, expected {batch_size}, the batch_size of compile_inference"
+            )
+        if rows == 0:
+            raise ValueError("x: got no rows, expected at least one")
+        graph = _core.Graph()
+        x = graph.input((rows, *input_shape), dtype)
+        out = build(x, training=False)
+        if out.dtype != dtype:
+            out = _core.apply("cast", (out,), {"dtype": int(dtype == np.float64)})
+        graph.freeze(copies)
+        return _core.Program(graph, outputs=(out if out.id != x.id else out * 1.0,))
+
+    def convert(x: Any) -> Array:
+        array = shaped(readable(x, "x"), input_shape, "x", "that is the model's input")
+        return np.ascontiguousarray(array, dtype)
+
+    def reduce() -> Any:
+        return restore_inference, (config, frozen, batch_size)
+
+    if batch_size is not None:
+        whole("batch_size", batch_size, 1)
+    return _core.Inference((batch_size or 1, *input_shape), dtype, compile_rows, convert, reduce)
+
+
 class Steps:
     """A stretch of batches and what they measured so far."""
 
