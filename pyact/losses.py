@@ -163,6 +163,14 @@ def _pair(y_true: Any, y_pred: Any, who: str) -> tuple[Any, Any]:
     return true, pred
 
 
+def target_of(function: object) -> str:
+    """What a plain function takes as y_true, by its attribute `target`."""
+    target = getattr(function, "target", "same")
+    if target not in ("same", "index"):
+        raise unknown("target", target, ("same", "index"))
+    return str(target)
+
+
 def per_row(values: Any) -> Any:
     """The mean over all axes but the first: one number a row."""
     rank = len(values.shape)
@@ -299,13 +307,15 @@ class Loss:
 
     A loss of your own defines `call(y_true, y_pred)` with `pyact.ops` and returns the
     loss of every row, shape (n,) (more axes are averaged). It is traced once, so `fit`
-    runs it in C. A plain function of (y_true, y_pred) does as well.
+    runs it in C. A plain function of (y_true, y_pred) does as well. Where y_true holds
+    class labels, one int32 for each row of classes, the class or the function says so by
+    its attribute target = "index".
 
     reduction: "sum_over_batch_size" (the mean over rows), or, only when called on arrays
     and not in `fit`, "sum" or "none" (the loss of every row).
     """
 
-    target: ClassVar[str] = "same"  # y_true has y_pred's shape; "index": class labels
+    target: str = "same"  # y_true has y_pred's shape; "index": class labels
     _op: ClassVar[str] = ""  # the fused operator
     _fields: ClassVar[tuple[str, ...]] = ()
 
@@ -544,6 +554,7 @@ class FunctionLoss(Loss):
     def __init__(self, function: Callable[[Any, Any], Any]) -> None:
         super().__init__(getattr(function, "__name__", type(function).__name__))
         self.function = function
+        self.target = target_of(function)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         value = self.function(y_true, y_pred)

@@ -21,7 +21,7 @@ import numpy as np
 
 from . import ops
 from ._names import real, resolve, snake, unknown, whole
-from .losses import _eager, is_symbolic, per_row
+from .losses import _eager, is_symbolic, per_row, target_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -61,14 +61,15 @@ class Metric:
     """Base class of metrics.
 
     A metric of your own is most simply a function of (y_true, y_pred) written with
-    `pyact.ops` that gives one number a row; its mean is reported.
+    `pyact.ops` that gives one number a row; its mean is reported. With the attribute
+    target = "index" the function gets class labels as y_true.
 
     target: "same" (y_true has y_pred's shape) or "index" (class labels).
     direction: "up" when more is better, "down" when less is, None when not known;
     callbacks with mode="auto" read it.
     """
 
-    target: ClassVar[str] = "same"
+    target: str = "same"
     direction: ClassVar[str | None] = None
     _op: ClassVar[str] = ""
     _fields: ClassVar[tuple[str, ...]] = ()
@@ -423,6 +424,7 @@ class FunctionMetric(Metric):
     def __init__(self, function: Callable[[Any, Any], Any], name: str | None = None) -> None:
         super().__init__(name or getattr(function, "__name__", type(function).__name__))
         self.function = function
+        self.target = target_of(function)
 
     def emit(self, y_true: Any, y_pred: Any, weight: Any = None) -> Any:
         value = self.function(y_true, y_pred)
@@ -438,7 +440,7 @@ class FunctionMetric(Metric):
                     f"metric {self.name} returned one number for the whole batch, so sample "
                     "weights cannot be applied; return one number a row, shape (n,)"
                 )
-            value = ops.reshape(value, (1,)) * np.ones(y_pred.shape[0], value.dtype)
+            value = ops.broadcast_to(value, shape=(y_pred.shape[0],))
         rows = per_row(value)
         return ops.metric_mean(rows) if weight is None else ops.metric_mean(rows, weight)
 

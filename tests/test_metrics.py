@@ -211,3 +211,84 @@ def test_config_rebuilds_the_metric(cls):
 def test_bad_arguments(make, error, text):
     with pytest.raises(error, match=text):
         make()
+
+
+# ---- in a graph -----------------------------------------------------------------------------
+
+
+def fitted(units, activation, t, metrics, weighted=None, weights=None):
+    import pyact
+
+    pyact.set_seed(5)
+    x = np.random.default_rng(3).normal(size=(len(t), 4)).astype("float32")
+    model = pyact.Sequential([pyact.layers.Dense(units, activation, input_shape=(4,))])
+    model.compile(None, "mse", metrics=metrics, weighted_metrics=weighted)
+    y = np.eye(units)[t] if units > 1 else t
+    logs = model.evaluate(x, y, batch_size=8, sample_weight=weights, verbose=0, return_dict=True)
+    return logs, y, model.predict(x)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_evaluate_and_arrays_agree(weighted):
+    t = np.random.default_rng(1).integers(0, 4, 29)
+    w = np.random.default_rng(2).uniform(size=29).astype("float32") if weighted else None
+
+    def worst(y_true, y_pred):
+        from pyact import ops
+
+        return ops.max(ops.abs(ops.subtract(y_pred, y_true)), axis=-1)
+
+    made = [
+        M.CategoricalAccuracy(),
+        M.TopKCategoricalAccuracy(2),
+        M.BinaryAccuracy(threshold=0.25),
+        M.MeanSquaredError(),
+        M.MeanAbsoluteError(),
+        M.RootMeanSquaredError(),
+        M.Precision(0.2),
+        M.Recall([0.1, 0.2, 0.3], name="recalls"),
+        M.AUC(num_thresholds=50),
+        M.AUC(curve="PR", name="pr"),
+        worst,
+    ]
+    options = {"metrics": None, "weighted": made} if weighted else {"metrics": made}
+    logs, y, p = fitted(4, "softmax", t, weights=w, **options)
+    for metric in made:
+        eager = M.get(metric)
+        eager.reset_state()
+        want = eager(y, p, w)
+        np.testing.assert_allclose(logs[eager.name], want, rtol=1e-6, err_msg=eager.name)
+
+
+def test_sparse_metrics_in_a_graph():
+    import pyact
+
+    rng = np.random.default_rng(4)
+    x, t = rng.normal(size=(29, 4)).astype("float32"), rng.integers(0, 6, 29)
+    model = pyact.Sequential([pyact.layers.Dense(6, "softmax", input_shape=(4,))])
+    top = M.SparseTopKCategoricalAccuracy(3)
+    model.compile(None, "sparse_categorical_crossentropy", metrics=["accuracy", top])
+    logs = model.evaluate(x, t, batch_size=8, verbose=0, return_dict=True)
+    p = model.predict(x)
+    assert logs["accuracy"] == pytest.approx(np.mean(p.argmax(1) == t))
+    assert logs[top.name] == pytest.approx(top(t, p))
+
+
+def test_plain_metrics_do_not_heed_the_weights():
+    t = np.random.default_rng(1).integers(0, 2, 29)
+    w = np.random.default_rng(2).uniform(size=29).astype("float32")
+    logs, y, p = fitted(1, "sigmoid", t, ["acc"], ["accuracy"], w)
+    right = (p[:, 0] > 0.5) == y
+    assert logs["acc"] == pytest.approx(right.mean())
+    assert logs["accuracy"] == pytest.approx((right * w).sum() / w.sum())
+
+
+def test_a_metric_of_one_number_for_the_batch():
+    from pyact import ops
+
+    def spread(y_true, y_pred):
+        return ops.max(y_pred)
+
+    t = np.random.default_rng(1).integers(0, 4, 16)
+    logs, _, p = fitted(4, "softmax", t, [spread])
+    assert logs["spread"] == pytest.approx((p[:8].max() + p[8:].max()) / 2)

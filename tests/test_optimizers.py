@@ -156,3 +156,109 @@ def test_config_rebuilds_the_optimizer(cls):
     import json
 
     assert json.loads(json.dumps(first.get_config())) == first.get_config()
+
+
+# ---- ten steps against NumPy ------------------------------------------------------------------
+
+
+def numpy_steps(made, weights, gradient, steps):
+    """The formulas of the docstrings, in float64."""
+    a, w = made.attrs(), [p.copy() for p in weights]
+    slots = [{} for _ in w]
+    for step in range(steps):
+        lr = float(made.lr_at(np.array([step]))[0])
+        gs = gradient(w)
+        kind, bound = made.clip or ("none", 0)
+        if kind == "value":
+            gs = [np.clip(g, -bound, bound) for g in gs]
+        elif kind == "norm":
+            gs = [g * min(1, bound / np.linalg.norm(g)) for g in gs]
+        elif kind == "global_norm":
+            total = np.sqrt(sum((g**2).sum() for g in gs))
+            gs = [g * min(1, bound / total) for g in gs]
+        for p, g, s in zip(w, gs, slots, strict=True):
+            p *= 1 - lr * a["weight_decay"]
+            p -= delta(made, a, lr, g, s, step + 1)
+    return w
+
+
+def delta(made, a, lr, g, s, t):
+    if made.op == "opt_sgd":
+        if not a["momentum"]:
+            return lr * g
+        s["v"] = a["momentum"] * s.get("v", 0) - lr * g
+        return -(a["momentum"] * s["v"] - lr * g) if a["nesterov"] else -s["v"]
+    if made.op == "opt_adagrad":
+        s["a"] = s.get("a", a["initial_accumulator_value"]) + g**2
+        return lr * g / np.sqrt(s["a"] + a["epsilon"])
+    if made.op == "opt_rmsprop":
+        s["a"] = a["rho"] * s.get("a", 0) + (1 - a["rho"]) * g**2
+        s["c"] = a["rho"] * s.get("c", 0) + (1 - a["rho"]) * g
+        d = s["a"] - (s["c"] ** 2 if a["centered"] else 0) + a["epsilon"]
+        s["v"] = a["momentum"] * s.get("v", 0) + lr * g / np.sqrt(d)
+        return s["v"]
+    s["m"] = a["beta_1"] * s.get("m", 0) + (1 - a["beta_1"]) * g
+    s["v"] = a["beta_2"] * s.get("v", 0) + (1 - a["beta_2"]) * g**2
+    s["most"] = np.maximum(s.get("most", 0), s["v"])
+    root = np.sqrt(s["most"] if a["amsgrad"] else s["v"])
+    rate = lr * np.sqrt(1 - a["beta_2"] ** t) / (1 - a["beta_1"] ** t)
+    return rate * s["m"] / (root + a["epsilon"])
+
+
+MADE = [
+    SGD(0.1),
+    SGD(0.1, momentum=0.9),
+    SGD(0.1, momentum=0.9, nesterov=True, weight_decay=0.1),
+    SGD(schedules.ExponentialDecay(0.1, 3, 0.5), momentum=0.5),
+    SGD(0.1, clipvalue=0.05),
+    SGD(0.1, clipnorm=0.1),
+    SGD(0.1, momentum=0.9, global_clipnorm=0.1),
+    Adagrad(0.1),
+    RMSprop(0.01),
+    RMSprop(0.01, momentum=0.5),
+    RMSprop(0.01, centered=True),
+    RMSprop(0.01, momentum=0.5, centered=True, weight_decay=0.01),
+    Adam(0.01),
+    Adam(0.01, amsgrad=True),
+    Adam(0.01, beta_1=0.5, beta_2=0.9, epsilon=1e-3, global_clipnorm=0.2),
+    AdamW(0.01, weight_decay=0.1),
+]
+
+
+@pytest.mark.parametrize("made", MADE, ids=repr)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_ten_steps_are_those_of_numpy(made, dtype):
+    import pyact
+
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(8, 5)), rng.normal(size=(8, 3))
+    model = pyact.Sequential([pyact.layers.Dense(3, input_shape=(5,), dtype=dtype)])
+    weights = [rng.normal(size=(5, 3)), rng.normal(size=3)]
+    model.set_weights(weights)
+
+    def gradient(w):
+        error = 2 * (x @ w[0] + w[1] - y) / y.size
+        return [x.T @ error, error.sum(0)]
+
+    want = numpy_steps(made, weights, gradient, 10)
+    optimizer = optimizers.deserialize(optimizers.serialize(made))
+    model.compile(optimizer, "mse")
+    model.fit(x.astype(dtype), y.astype(dtype), batch_size=8, epochs=10, verbose=0)
+    assert optimizer.iterations == 10
+    # float32 rounds ten steps of a few operations; centered takes small differences
+    tol = 1e-12 if dtype == "float64" else 5e-6
+    for got, expected in zip(model.get_weights(), want, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=tol, atol=tol)
+
+
+def test_a_rate_set_between_epochs_is_the_one_that_is_used():
+    import pyact
+
+    x, y = np.ones((4, 1), "float32"), np.zeros((4, 1), "float32")
+    model = pyact.Sequential([pyact.layers.Dense(1, use_bias=False, input_shape=(1,))])
+    model.set_weights([np.ones((1, 1))])
+    model.compile(SGD(0.25), "mse")
+    halve = pyact.callbacks.LearningRateScheduler(lambda epoch, lr: lr if epoch == 0 else 0.0)
+    history = model.fit(x, y, epochs=3, batch_size=4, verbose=0, callbacks=halve)
+    assert model.get_weights()[0].item() == 0.5  # one step of w -= .25 * 2 w, then none
+    assert history.history["learning_rate"] == [0.25, 0.0, 0.0]
