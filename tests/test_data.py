@@ -487,3 +487,57 @@ def test_importing_the_package_imports_nothing_heavy():
     }  # fmt: skip
     assert not new & heavy
     assert len(new) < 10, new
+
+
+# ---- in training -------------------------------------------------------------------------
+
+
+def trained(*args, **options):
+    import pyact
+
+    pyact.set_seed(1)
+    model = pyact.Sequential([pyact.layers.Dense(1, input_shape=(2,))])
+    model.compile("adam", "mse")
+    model.fit(*args, verbose=0, **options)
+    return np.concatenate([w.ravel() for w in model.get_weights()])
+
+
+def test_fit_takes_loaders_and_generators_as_it_takes_arrays():
+    want = trained(X, Y, batch_size=4, epochs=3, shuffle=False)
+    np.testing.assert_array_equal(trained(DataLoader((X, Y), 4), epochs=3), want)
+
+    def batches():
+        while True:
+            yield from DataLoader((X, Y), 4)
+
+    np.testing.assert_array_equal(trained(batches(), epochs=3, steps_per_epoch=3), want)
+
+
+def test_fit_with_a_shuffling_loader_follows_its_order():
+    loader = DataLoader((X, Y), 4, shuffle=True, seed=5)
+    want = trained(X[loader.order(0)], Y[loader.order(0)], batch_size=4, shuffle=False)
+    np.testing.assert_array_equal(trained(loader), want)
+    assert loader.epoch == 1
+
+
+def test_fit_with_a_loader_of_weights_and_a_dataset():
+    w = np.linspace(0, 1, 10)
+    want = trained(X, Y, sample_weight=w, batch_size=4, shuffle=False)
+    np.testing.assert_array_equal(trained(DataLoader((X, Y, w), 4)), want)
+    x = np.array([Rows()[i][0] for i in range(5)])
+    want = trained(x, np.arange(5), batch_size=2, shuffle=False)
+    np.testing.assert_array_equal(trained(DataLoader(Rows(), 2)), want)
+
+
+def test_digits_are_learnt():
+    pytest.importorskip("sklearn")
+    import pyact
+
+    pyact.set_seed(1)
+    (x, y), (xt, yt) = data.load_digits()
+    layers = pyact.layers
+    model = pyact.Sequential([layers.Dense(64, "relu"), layers.Dense(10, "softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    loader = DataLoader((x, y), 32, shuffle=True, seed=1)
+    model.fit(loader, epochs=20, verbose=0)
+    assert model.evaluate(xt, yt, verbose=0)[1] > 0.96

@@ -413,7 +413,7 @@ def test_a_loss_that_cannot_be_traced_says_so():
     model, x = small_model(3)
     t = np.zeros((21, 3), "float32")
     model.compile("sgd", lambda y_true, y_pred: 1.0)
-    with pytest.raises(TypeError, match="pyact.ops"):
+    with pytest.raises(TypeError, match=r"pyact\.ops"):
         model.fit(x, t, verbose=0)
     model.compile("sgd", MeanSquaredError(reduction="sum"))
     with pytest.raises(ValueError, match="works on arrays only"):

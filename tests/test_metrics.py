@@ -4,23 +4,30 @@ NumPy formulas."""
 import numpy as np
 import pytest
 
-from pyact import metrics as M
+from pyact import metrics as mt
 
 HOT, SCORES = [[0, 0, 1], [0, 1, 0]], [[0.1, 0.9, 0.8], [0.05, 0.95, 0]]
 
 # (metric, y_true, y_pred, weights, result, weighted result): Keras's documentation
 KERAS = [
-    (M.BinaryAccuracy, [[1], [1], [0], [0]], [[0.98], [1], [0], [0.6]], [1, 0, 0, 1], 0.75, 0.5),
-    (M.CategoricalAccuracy, HOT, SCORES, [0.7, 0.3], 0.5, 0.3),
-    (M.SparseCategoricalAccuracy, [2, 1], [[0.1, 0.6, 0.3], [0.05, 0.95, 0]], [0.7, 0.3], 0.5, 0.3),
-    (lambda: M.TopKCategoricalAccuracy(k=1), HOT, SCORES, [0.7, 0.3], 0.5, 0.3),
-    (lambda: M.SparseTopKCategoricalAccuracy(k=1), [2, 1], SCORES, [0.7, 0.3], 0.5, 0.3),
-    (M.MeanSquaredError, [[0, 1], [0, 0]], [[1, 1], [0, 0]], [1, 0], 0.25, 0.5),
-    (M.MeanAbsoluteError, [[0, 1], [0, 0]], [[1, 1], [0, 0]], [1, 0], 0.25, 0.5),
-    (M.RootMeanSquaredError, [[0, 1], [0, 0]], [[1, 1], [0, 0]], [1, 0], 0.5, 0.5**0.5),
-    (M.Precision, [0, 1, 1, 1], [1, 0, 1, 1], [0, 0, 1, 0], 2 / 3, 1.0),
-    (M.Recall, [0, 1, 1, 1], [1, 0, 1, 1], [0, 0, 1, 0], 2 / 3, 1.0),
-    (lambda: M.AUC(num_thresholds=3), [0, 0, 1, 1], [0, 0.5, 0.3, 0.9], [1, 0, 0, 1], 0.75, 1.0),
+    (mt.BinaryAccuracy, [[1], [1], [0], [0]], [[0.98], [1], [0], [0.6]], [1, 0, 0, 1], 0.75, 0.5),
+    (mt.CategoricalAccuracy, HOT, SCORES, [0.7, 0.3], 0.5, 0.3),
+    (
+        mt.SparseCategoricalAccuracy,
+        [2, 1],
+        [[0.1, 0.6, 0.3], [0.05, 0.95, 0]],
+        [0.7, 0.3],
+        0.5,
+        0.3,
+    ),
+    (lambda: mt.TopKCategoricalAccuracy(k=1), HOT, SCORES, [0.7, 0.3], 0.5, 0.3),
+    (lambda: mt.SparseTopKCategoricalAccuracy(k=1), [2, 1], SCORES, [0.7, 0.3], 0.5, 0.3),
+    (mt.MeanSquaredError, [[0, 1], [0, 0]], [[1, 1], [0, 0]], [1, 0], 0.25, 0.5),
+    (mt.MeanAbsoluteError, [[0, 1], [0, 0]], [[1, 1], [0, 0]], [1, 0], 0.25, 0.5),
+    (mt.RootMeanSquaredError, [[0, 1], [0, 0]], [[1, 1], [0, 0]], [1, 0], 0.5, 0.5**0.5),
+    (mt.Precision, [0, 1, 1, 1], [1, 0, 1, 1], [0, 0, 1, 0], 2 / 3, 1.0),
+    (mt.Recall, [0, 1, 1, 1], [1, 0, 1, 1], [0, 0, 1, 0], 2 / 3, 1.0),
+    (lambda: mt.AUC(num_thresholds=3), [0, 0, 1, 1], [0, 0.5, 0.3, 0.9], [1, 0, 0, 1], 0.75, 1.0),
 ]
 
 
@@ -41,13 +48,10 @@ def test_the_numbers_of_keras(make, t, p, w, plain, weighted):
 def test_batches_add_up_to_the_whole(make, weighted):
     rng = np.random.default_rng(2)
     n, c = 57, 6
-    if make().target == "index":
-        t = rng.integers(0, c, n)
-    else:
-        t = np.eye(c)[rng.integers(0, c, n)]
+    t = rng.integers(0, c, n) if make().target == "index" else np.eye(c)[rng.integers(0, c, n)]
     p, w = rng.uniform(size=(n, c)), rng.uniform(size=n) if weighted else None
     whole, parts = make(), make()
-    if isinstance(whole, M.TopKCategoricalAccuracy):
+    if isinstance(whole, mt.TopKCategoricalAccuracy):
         whole.k = parts.k = 3
     whole.update_state(t, p, w)
     for cut in np.array_split(np.arange(n), 5):
@@ -60,8 +64,8 @@ def test_top_k_counts_those_above(k):
     rng = np.random.default_rng(3)
     p, t = rng.uniform(size=(200, 6)), rng.integers(0, 6, 200)
     want = np.mean([(p[i] > p[i, t[i]]).sum() < k for i in range(200)])
-    assert M.SparseTopKCategoricalAccuracy(k)(t, p) == pytest.approx(want)
-    assert M.TopKCategoricalAccuracy(k)(np.eye(6)[t], p) == pytest.approx(want)
+    assert mt.SparseTopKCategoricalAccuracy(k)(t, p) == pytest.approx(want)
+    assert mt.TopKCategoricalAccuracy(k)(np.eye(6)[t], p) == pytest.approx(want)
 
 
 def thresholds(n):
@@ -105,7 +109,7 @@ def test_auc_follows_the_points_of_the_curve(curve, method):
             y = np.divide(tp[i : i + 2], both, out=np.zeros(2), where=both > 0)
         height = {"interpolation": y.mean(), "minoring": y.min(), "majoring": y.max()}[method]
         area += (x[0] - x[1]) * height
-    metric = M.AUC(n, curve, method)
+    metric = mt.AUC(n, curve, method)
     assert metric(t, p, w) == pytest.approx(area, abs=2e-4 if curve == "PR" else 1e-6)
 
 
@@ -114,28 +118,28 @@ def test_auc_approaches_the_share_of_ordered_pairs():
     t = rng.uniform(size=400) < 0.5
     p = np.clip(0.3 * t + 0.7 * rng.uniform(size=400), 0, 1)
     pairs = (p[t][:, None] > p[~t][None]).mean()
-    assert M.AUC(2000)(t, p) == pytest.approx(pairs, abs=1e-3)
-    assert M.AUC()(t, t.astype(float)) == pytest.approx(1.0)
-    assert M.AUC()(t, 1.0 - t) == pytest.approx(0.0, abs=1e-12)
-    assert M.AUC(curve="PR")(t, t.astype(float)) == pytest.approx(1.0)
+    assert mt.AUC(2000)(t, p) == pytest.approx(pairs, abs=1e-3)
+    assert mt.AUC()(t, t.astype(float)) == pytest.approx(1.0)
+    assert mt.AUC()(t, 1.0 - t) == pytest.approx(0.0, abs=1e-12)
+    assert mt.AUC(curve="PR")(t, t.astype(float)) == pytest.approx(1.0)
 
 
 def test_precision_and_recall_at_several_thresholds():
     t, p = [0, 0, 1, 1], [0.0, 0.5, 0.3, 0.9]
-    np.testing.assert_allclose(M.Precision([0.2, 0.5])(t, p), [2 / 3, 1.0])
-    np.testing.assert_allclose(M.Recall([0.2, 0.5])(t, p), [1.0, 0.5])
-    assert M.Precision(0.95)(t, p) == 0.0  # nothing predicted: 0, not NaN
+    np.testing.assert_allclose(mt.Precision([0.2, 0.5])(t, p), [2 / 3, 1.0])
+    np.testing.assert_allclose(mt.Recall([0.2, 0.5])(t, p), [1.0, 0.5])
+    assert mt.Precision(0.95)(t, p) == 0.0  # nothing predicted: 0, not NaN
 
 
 def test_nothing_seen_is_zero_and_no_weight_is_nan():
-    metric = M.MeanSquaredError()
+    metric = mt.MeanSquaredError()
     assert metric.result() == 0.0
     metric.update_state([1.0], [2.0], [0.0])
     assert np.isnan(metric.result())
 
 
 def test_mean_of_values():
-    metric = M.Mean()
+    metric = mt.Mean()
     metric.update_state([1, 3, 5, 7])
     metric.update_state(4.0, sample_weight=2)
     assert metric.result() == pytest.approx(24 / 6)
@@ -146,33 +150,33 @@ def test_mean_of_values():
 @pytest.mark.parametrize(
     ("true", "pred", "kind"),
     [
-        ((32,), (32, 1), M.BinaryAccuracy),
-        ((32, 1), (32, 1), M.BinaryAccuracy),
-        ((32,), (32, 10), M.SparseCategoricalAccuracy),
-        ((32, 1), (32, 10), M.SparseCategoricalAccuracy),
-        ((32, 10), (32, 10), M.CategoricalAccuracy),
-        ((32, 7), (32, 7, 5), M.SparseCategoricalAccuracy),
+        ((32,), (32, 1), mt.BinaryAccuracy),
+        ((32, 1), (32, 1), mt.BinaryAccuracy),
+        ((32,), (32, 10), mt.SparseCategoricalAccuracy),
+        ((32, 1), (32, 10), mt.SparseCategoricalAccuracy),
+        ((32, 10), (32, 10), mt.CategoricalAccuracy),
+        ((32, 7), (32, 7, 5), mt.SparseCategoricalAccuracy),
     ],
 )
 @pytest.mark.parametrize("name", ["accuracy", "acc"])
 def test_accuracy_is_resolved_by_shapes(name, true, pred, kind):
-    metric = M.for_shapes(name, true, pred)
+    metric = mt.for_shapes(name, true, pred)
     assert type(metric) is kind
     assert metric.name == name
 
 
 def test_a_metric_given_by_name_reports_under_that_name():
-    assert M.for_shapes("mse", (3, 1), (3, 1)).name == "mse"
-    assert M.for_shapes("mean_squared_error", (3, 1), (3, 1)).name == "mean_squared_error"
-    assert M.for_shapes(M.MeanSquaredError(), (3, 1), (3, 1)).name == "mean_squared_error"
-    assert M.for_shapes(M.AUC(name="area"), (3, 1), (3, 1)).name == "area"
+    assert mt.for_shapes("mse", (3, 1), (3, 1)).name == "mse"
+    assert mt.for_shapes("mean_squared_error", (3, 1), (3, 1)).name == "mean_squared_error"
+    assert mt.for_shapes(mt.MeanSquaredError(), (3, 1), (3, 1)).name == "mean_squared_error"
+    assert mt.for_shapes(mt.AUC(name="area"), (3, 1), (3, 1)).name == "area"
 
 
 def test_functions_become_metrics():
     def worst(y_true, y_pred):
         return np.abs(y_pred - y_true).max(-1)
 
-    metric = M.get(worst)
+    metric = mt.get(worst)
     assert metric.name == "worst"
     metric.update_state([[0.0, 0.0]], [[1.0, 2.0]])
     metric.update_state([[0.0, 0.0], [0.0, 0.0]], [[1.0, 5.0], [2.0, 0.0]])
@@ -182,10 +186,10 @@ def test_functions_become_metrics():
     assert metric.result() == pytest.approx(4.0)
 
 
-@pytest.mark.parametrize("cls", M._CLASSES)
+@pytest.mark.parametrize("cls", mt._CLASSES)
 def test_config_rebuilds_the_metric(cls):
     first = cls(name="mine")
-    again = M.deserialize(M.serialize(first))
+    again = mt.deserialize(mt.serialize(first))
     assert type(again) is cls
     assert again.get_config() == first.get_config()
 
@@ -193,19 +197,19 @@ def test_config_rebuilds_the_metric(cls):
 @pytest.mark.parametrize(
     ("make", "error", "text"),
     [
-        (lambda: M.get("binary_accurracy"), ValueError, "did you mean 'binary_accuracy'"),
-        (lambda: M.get("acuracy"), ValueError, "did you mean 'accuracy'"),
-        (lambda: M.get("accuracy"), ValueError, "depends on the shapes"),
-        (lambda: M.get(3), TypeError, "must be a name"),
-        (lambda: M.BinaryAccuracy(threshold=1), ValueError, "threshold must be above 0"),
-        (lambda: M.TopKCategoricalAccuracy(0), ValueError, "k must be at least 1"),
-        (lambda: M.Precision(thresholds=[]), ValueError, "must not be empty"),
-        (lambda: M.Precision(thresholds=1.5), ValueError, "thresholds must be"),
-        (lambda: M.AUC(1), ValueError, "num_thresholds must be at least 2"),
-        (lambda: M.AUC(curve="RC"), ValueError, "did you mean 'ROC'"),
-        (lambda: M.AUC(summation_method="x"), ValueError, "summation_method"),
-        (lambda: M.MeanSquaredError()([1.0], [[1.0, 2.0]]), ValueError, "never broadcast"),
-        (lambda: M.SparseCategoricalAccuracy()([5], [[1.0, 2.0]]), ValueError, "label 5"),
+        (lambda: mt.get("binary_accurracy"), ValueError, "did you mean 'binary_accuracy'"),
+        (lambda: mt.get("acuracy"), ValueError, "did you mean 'accuracy'"),
+        (lambda: mt.get("accuracy"), ValueError, "depends on the shapes"),
+        (lambda: mt.get(3), TypeError, "must be a name"),
+        (lambda: mt.BinaryAccuracy(threshold=1), ValueError, "threshold must be above 0"),
+        (lambda: mt.TopKCategoricalAccuracy(0), ValueError, "k must be at least 1"),
+        (lambda: mt.Precision(thresholds=[]), ValueError, "must not be empty"),
+        (lambda: mt.Precision(thresholds=1.5), ValueError, "thresholds must be"),
+        (lambda: mt.AUC(1), ValueError, "num_thresholds must be at least 2"),
+        (lambda: mt.AUC(curve="RC"), ValueError, "did you mean 'ROC'"),
+        (lambda: mt.AUC(summation_method="x"), ValueError, "summation_method"),
+        (lambda: mt.MeanSquaredError()([1.0], [[1.0, 2.0]]), ValueError, "never broadcast"),
+        (lambda: mt.SparseCategoricalAccuracy()([5], [[1.0, 2.0]]), ValueError, "label 5"),
     ],
 )
 def test_bad_arguments(make, error, text):
@@ -239,22 +243,22 @@ def test_evaluate_and_arrays_agree(weighted):
         return ops.max(ops.abs(ops.subtract(y_pred, y_true)), axis=-1)
 
     made = [
-        M.CategoricalAccuracy(),
-        M.TopKCategoricalAccuracy(2),
-        M.BinaryAccuracy(threshold=0.25),
-        M.MeanSquaredError(),
-        M.MeanAbsoluteError(),
-        M.RootMeanSquaredError(),
-        M.Precision(0.2),
-        M.Recall([0.1, 0.2, 0.3], name="recalls"),
-        M.AUC(num_thresholds=50),
-        M.AUC(curve="PR", name="pr"),
+        mt.CategoricalAccuracy(),
+        mt.TopKCategoricalAccuracy(2),
+        mt.BinaryAccuracy(threshold=0.25),
+        mt.MeanSquaredError(),
+        mt.MeanAbsoluteError(),
+        mt.RootMeanSquaredError(),
+        mt.Precision(0.2),
+        mt.Recall([0.1, 0.2, 0.3], name="recalls"),
+        mt.AUC(num_thresholds=50),
+        mt.AUC(curve="PR", name="pr"),
         worst,
     ]
     options = {"metrics": None, "weighted": made} if weighted else {"metrics": made}
     logs, y, p = fitted(4, "softmax", t, weights=w, **options)
     for metric in made:
-        eager = M.get(metric)
+        eager = mt.get(metric)
         eager.reset_state()
         want = eager(y, p, w)
         np.testing.assert_allclose(logs[eager.name], want, rtol=1e-6, err_msg=eager.name)
@@ -266,7 +270,7 @@ def test_sparse_metrics_in_a_graph():
     rng = np.random.default_rng(4)
     x, t = rng.normal(size=(29, 4)).astype("float32"), rng.integers(0, 6, 29)
     model = pyact.Sequential([pyact.layers.Dense(6, "softmax", input_shape=(4,))])
-    top = M.SparseTopKCategoricalAccuracy(3)
+    top = mt.SparseTopKCategoricalAccuracy(3)
     model.compile(None, "sparse_categorical_crossentropy", metrics=["accuracy", top])
     logs = model.evaluate(x, t, batch_size=8, verbose=0, return_dict=True)
     p = model.predict(x)
