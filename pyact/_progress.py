@@ -116,7 +116,7 @@ class PlainBar:
 class TqdmBar:
     """The same by tqdm, in a terminal or a notebook."""
 
-    def __init__(self, tqdm: Any, total: int | None, file: TextIO | None, title: str) -> None:
+    def __init__(self, tqdm: Any, total: int | None, file: TextIO, title: str) -> None:
         self.tqdm = tqdm(
             total=total, desc=title, unit="step", file=file, dynamic_ncols=True, mininterval=0
         )
@@ -181,5 +181,5 @@ def open_bar(
     if verbose == 1 and moving:
         tqdm = _tqdm(notebook)
         if tqdm is not None:
-            return TqdmBar(tqdm, total, None if notebook else out, title)
+            return TqdmBar(tqdm, total, out, title)
     return PlainBar(total, out, moving=verbose == 1 and moving, bar=verbose == 1, title=title)
