@@ -27,7 +27,7 @@ NAMES = [name + suffix for name in MAPS for suffix in ("", "_grad")]
 UNARY = [name for name in NAMES if getattr(_core, name).nin == 1]
 BINARY = [name for name in NAMES if getattr(_core, name).nin == 2]
 FLOATS = (np.float16, np.float32, np.float64)
-SPLIT = 1 << 17  # csrc/py/ufunc.c: elements from which several threads share a call
+SPLIT = 1 << 18  # elements from which several threads surely share a call
 
 # Enough to reach a body, a tail and a single element on every instruction set.
 SIZES = (0, 1, 2, 3, 7, 16, 17, 31, 33, 255, 256, 257, 1021)
