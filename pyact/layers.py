@@ -255,8 +255,7 @@ def assign_all(weights: Sequence[Weight], values: Sequence[Any], whose: str) -> 
     for weight, array in zip(weights, arrays, strict=True):
         if array.shape != weight.shape:
             raise ValueError(
-                f"{whose}: weight {weight.name!r}: got shape {array.shape}, "
-                f"expected {weight.shape}"
+                f"{whose}: weight {weight.name!r}: got shape {array.shape}, expected {weight.shape}"
             )
         if array.dtype.kind not in "fiub":
             raise TypeError(

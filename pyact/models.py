@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from . import layers, random_state
 from ._core import Value
 from .layers import InputLayer, Layer, assign_all
-from .training import Engine, freeze
+from .training import Engine, inference
 from .variables import allocate
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ class Model(Layer):
 
         Raises ValueError when the model does not know its input yet.
         """
-        return freeze(self, batch_size)
+        return inference(self, batch_size, frozen=True)
 
     def _inference(self) -> Engine:
         """The engine; before `compile` one that can only predict."""
@@ -351,9 +351,7 @@ class Sequential(Model):
         super().__init__(name=name)
         self._stack: list[Layer] = []
         if layers is not None and (isinstance(layers, Layer) or not hasattr(layers, "__iter__")):
-            raise TypeError(
-                f"Sequential: got {type(layers).__name__}, expected a list of layers"
-            )
+            raise TypeError(f"Sequential: got {type(layers).__name__}, expected a list of layers")
         for layer in layers or ():
             self._append(layer)
         self._build_if_known()

@@ -221,6 +221,7 @@ class Engine:
             metrics.for_shapes(identifier, (1,), (1, 1))  # a wrong name fails now
         self._metrics: dict[Any, list[tuple[Any, bool]]] = {}
         self._programs: dict[Any, list[_Compiled]] = {}
+        self._live: Any = None  # model(x) and small predicts
         self.state = None
         self.epochs_seen = 0  # over all calls of fit: each epoch has an order of its own
         if self.optimizer is not None:
@@ -256,6 +257,7 @@ class Engine:
         """Drops all programs: the model has changed."""
         self._programs.clear()
         self._metrics.clear()
+        self._live = None
 
     # ---- programs ----
 
@@ -438,6 +440,9 @@ class Engine:
             if not parts:
                 raise ValueError("predict: the data gave no batch")
             return np.concatenate(parts)
+        if isinstance(x, np.ndarray) and x.ndim and not callbacks:
+            if 0 < len(x) <= (batch_size or _PREDICT_BATCH):  # one batch: the short way
+                return self._call(x)
         data = _Data(x, None, None)
         self._ensure_built(data.x)
         batch = _PREDICT_BATCH if batch_size is None else whole("batch_size", batch_size, 1)
@@ -458,6 +463,12 @@ class Engine:
         if hooks is not None:
             hooks.on_predict_end()
         return result
+
+    def _call(self, x: Array) -> Array:
+        if self._live is None:
+            self._ensure_built(readable(x, "x"))
+            self._live = inference(self.model, frozen=False)
+        return self._live(x)
 
     # ---- single batches ----
 
@@ -487,24 +498,20 @@ class Engine:
             )
 
 
-# ---- frozen inference ----------------------------------------------------------------------
+# ---- inference: straight from array to array -------------------------------------------------
 
 
-def freeze(model: Model, batch_size: int | None) -> Any:
-    """The callable that `Model.compile_inference` returns."""
+def inference(model: Model, batch_size: int | None = None, *, frozen: bool) -> Any:
+    """A callable fn(x, out=None) over the model's weights, or over a copy of them as they
+    are now (frozen); see `Model.compile_inference`."""
     from .models import restore_inference  # models imports this module
 
     model._require_built("an inference function")
-    copies: dict[Any, Any] = {}
-    for weight in model.weights:
-        block = weight.block
-        if block is not None and block not in copies:
-            copies[block] = _core.Block(block.dtype, block.size)
-            copies[block].view(0, (block.size,))[...] = block.view(0, (block.size,))
+    if batch_size is not None:
+        whole("batch_size", batch_size, 1)
     input_shape, dtype = model.input_shape[1:], np.dtype(model.dtype)
-    config = model.get_config()
-    frozen = [w.numpy() for w in model.weights]
-    build = model.call
+    copies = _copies(model) if frozen else {}
+    kept = (model.get_config(), [w.numpy() for w in model.weights]) if frozen else None
 
     def compile_rows(rows: int) -> Any:
         if batch_size is not None and rows != batch_size:
@@ -515,22 +522,32 @@ def freeze(model: Model, batch_size: int | None) -> Any:
             raise ValueError("x: got no rows, expected at least one")
         graph = _core.Graph()
         x = graph.input((rows, *input_shape), dtype)
-        out = build(x, training=False)
-        if out.dtype != dtype:
-            out = _core.apply("cast", (out,), {"dtype": int(dtype == np.float64)})
+        out = model.call(x, training=False)
         graph.freeze(copies)
         return _core.Program(graph, outputs=(out if out.id != x.id else out * 1.0,))
 
     def convert(x: Any) -> Array:
-        array = shaped(readable(x, "x"), input_shape, "x", "that is the model's input")
+        array = shaped(readable(x, "x"), input_shape, "x", f"the model's input is "
+                       f"{(None, *input_shape)}")  # fmt: skip
         return np.ascontiguousarray(array, dtype)
 
     def reduce() -> Any:
-        return restore_inference, (config, frozen, batch_size)
+        if kept is None:
+            raise TypeError("a live model's function cannot be pickled; use compile_inference")
+        return restore_inference, (*kept, batch_size)
 
-    if batch_size is not None:
-        whole("batch_size", batch_size, 1)
     return _core.Inference((batch_size or 1, *input_shape), dtype, compile_rows, convert, reduce)
+
+
+def _copies(model: Model) -> dict[Any, Any]:
+    """A copy of each block that the model's weights lie in."""
+    copies: dict[Any, Any] = {}
+    for weight in model.weights:
+        block = weight.block
+        if block is not None and block not in copies:
+            copies[block] = _core.Block(block.dtype, block.size)
+            copies[block].view(0, (block.size,))[...] = block.view(0, (block.size,))
+    return copies
 
 
 class Steps:
@@ -627,7 +644,9 @@ class Steps:
 class _Arrays:
     """All data at hand: an epoch is one stretch of batches in an order made in C."""
 
-    def __init__(self, data: _Data, batch: int, shuffle: bool, limit: int | None, what: str) -> None:
+    def __init__(
+        self, data: _Data, batch: int, shuffle: bool, limit: int | None, what: str
+    ) -> None:
         if data.rows == 0:
             raise ValueError(f"{what}: the data have no rows")
         self.data, self.batch, self.shuffle, self.limit = data, batch, shuffle, limit
@@ -645,9 +664,7 @@ class _Arrays:
         rows = self.data.rows
         cut = int(rows * (1 - split))
         if cut in (0, rows):
-            raise ValueError(
-                f"validation_split={split} of {rows} rows leaves no row on one side"
-            )
+            raise ValueError(f"validation_split={split} of {rows} rows leaves no row on one side")
         rest = _Arrays(self.data.part(cut, rows), self.batch, False, None, "validation_split")
         self.data = self.data.part(0, cut)
         return rest

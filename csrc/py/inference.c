@@ -21,7 +21,7 @@ typedef struct inference {
     PyObject *compile;                 /* rows -> Program */
     PyObject *convert;                 /* anything -> an array that fits */
     PyObject *reduce;                  /* what __reduce__ returns */
-    int type;                          /* NumPy type of input and output */
+    int type;                          /* NumPy type of the input */
     int rank;                          /* of the input, batch included */
     npy_intp dim[PA_MAX_RANK];         /* dim[0] is the number of rows */
     int n;                             /* programs, the last used first */
@@ -87,10 +87,11 @@ static PyArrayObject *result_array(const inference *self, const py_program *p,
     npy_intp dims[PA_MAX_RANK];
     for (int i = 0; i < t->rank; i++)
         dims[i] = (npy_intp)t->dim[i];
+    int type = pa_py_npy_type(t->dtype);
     if (!out || out == Py_None)
-        return (PyArrayObject *)PyArray_SimpleNew(t->rank, dims, self->type);
+        return (PyArrayObject *)PyArray_SimpleNew(t->rank, dims, type);
     PyArrayObject *a = (PyArrayObject *)out;
-    if (!PyArray_Check(out) || PyArray_TYPE(a) != self->type || !PyArray_ISCARRAY(a) ||
+    if (!PyArray_Check(out) || PyArray_TYPE(a) != type || !PyArray_ISCARRAY(a) ||
         PyArray_NDIM(a) != t->rank ||
         memcmp(PyArray_DIMS(a), dims, (size_t)t->rank * sizeof *dims) != 0) {
         char text[128];
@@ -106,7 +107,7 @@ static PyObject *run(inference *self, PyArrayObject *x, PyObject *out)
     py_program *p = take(self, PyArray_DIM(x, 0));
     if (!p)
         return NULL;
-    PyArrayObject *result = result_array(self, p, out);
+    PyArrayObject *result = result_array(p, out);
     if (result) {
         pa_ctx ctx = {.pool = p->lib->pool};
         bool small = pa_program_flops(p->program) < SMALL_FLOPS;
