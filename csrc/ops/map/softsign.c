@@ -12,7 +12,7 @@ PA_INLINE vd f(vd x)
 {
     vd b = vd_clamp(x, -0x1p900, 0x1p900);
     vdd n = {b, vd_zero()};
-    return vdd_round(vdd_div(n, vdd_two_sum(vd_set1(1), vd_abs(b))));
+    return vd_copysign(vdd_round(vdd_div(n, vdd_two_sum(vd_set1(1), vd_abs(b)))), x);
 }
 
 PA_INLINE vd df(vd x)

@@ -16,16 +16,20 @@ PA_INLINE vd f(vd x)
 
 PA_INLINE vd df(vd x)
 {
-    vd s = vd_sqrt(x), y = vd_div(vd_set1(0.5), s);
 #ifdef PA_REAL_IS_DOUBLE
-    /* the root's own error is (x - s^2) / (2 s) */
+    /* s + (x - s^2) / (2 s) is the root; tiny x are scaled, or s^2 would lose bits */
+    const vd inf = vd_set1((double)INFINITY);
+    vdm tiny = vd_lt(x, vd_set1(0x1p-700));
+    vd b = vd_sel(tiny, vd_mul(x, vd_set1(0x1p256)), x);
+    vd s = vd_sqrt(b), y = vd_div(vd_set1(0.5), s);
     vdd p = vdd_prod(s, s);
-    vdd root = {s, vd_mul(vd_sub(vd_sub(x, p.h), p.l), y)};
+    vdd root = {s, vd_mul(vd_sub(vd_sub(b, p.h), p.l), y)};
     vd better = vdd_round(vdd_div(vdd_of(0.5, 0), root));
-    vdm inside = vdm_and(vd_gt(x, vd_set1(0x1p-900)), vd_lt(x, vd_set1(0x1p900)));
-    y = vd_sel(inside, better, y);
+    better = vd_sel(tiny, vd_mul(better, vd_set1(0x1p128)), better);
+    return vd_sel(vdm_and(vd_gt(x, vd_zero()), vd_lt(x, inf)), better, y);
+#else
+    return vd_div(vd_set1(0.5), vd_sqrt(x));
 #endif
-    return y;
 }
 
 #ifndef PA_REAL_IS_DOUBLE
