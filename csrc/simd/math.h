@@ -1,7 +1,8 @@
 /* math.h - exp, log and their like over vectors of doubles, written once, in two grades.
  *
  * For float32 kernels, which compute in double and round once: vd_exp, vd_expm1, vd_log,
- * good to 2^-43; the loop looks again at every result near a tie of floats.
+ * good to 2^-43; the loop looks again at every result near a tie of floats. Compiled for
+ * float64 the same names are good to 2^-52: softmax and the losses build on them.
  * For float64 kernels: vdd_expm1_parts and vdd_log give sums of two doubles, good to
  * 2^-57, so that the final rounding is nearly the only error.
  *
@@ -41,6 +42,23 @@ PA_INLINE void vd_exp_parts(vd t, vd *s, vd *q)
     vd m = vd_fma(t, vd_set1(0x1.71547652b82fep+0), magic);
     vd k = vd_sub(m, magic);
     *s = vi_double(vi_shl(vd_bits(m), 52));
+#ifdef PA_REAL_IS_DOUBLE
+    /* degree 13 in all, 2^-67.8 of expm1(r) */
+    static const double h[] = {0.5,
+                               0x1.5555555555555p-3,
+                               0x1.5555555555557p-5,
+                               0x1.1111111111106p-7,
+                               0x1.6c16c16c156dep-10,
+                               0x1.a01a01a020c03p-13,
+                               0x1.a01a01ab44f09p-16,
+                               0x1.71de3a3b074e6p-19,
+                               0x1.27e4d0ddddc4bp-22,
+                               0x1.ae64a6f74975bp-26,
+                               0x1.1f847a86c2155p-29,
+                               0x1.61106254255bdp-33};
+    vd r = vd_fnma(k, vd_set1(0x1.62e42fefa3000p-1), t);
+    r = vd_fnma(k, vd_set1(0x1.3de6af278ece6p-42), r);
+#else
     /* degree 9 in all, 2^-43.5 of expm1(r); k ln 2 loses 2^-46 at most for |k| <= 160 */
     static const double h[] = {
         0x1.fffffffff7c57p-2,  0x1.55555555671f6p-3,  0x1.555555731df6ep-5,
@@ -48,6 +66,7 @@ PA_INLINE void vd_exp_parts(vd t, vd *s, vd *q)
         0x1.a1584244c290dp-16, 0x1.71e918a1147fcp-19,
     };
     vd r = vd_fnma(k, vd_set1(0x1.62e42fefa39efp-1), t);
+#endif
     *q = vd_fma(vd_mul(r, r), vd_poly(h, sizeof h / sizeof *h, r), r);
 }
 
@@ -86,10 +105,17 @@ PA_INLINE vd vd_log(vd x)
     vd f = vd_sub(m, vd_set1(1));
     vd s = vd_div(f, vd_add(m, vd_set1(1)));
     vd z = vd_mul(s, s);
+#ifdef PA_REAL_IS_DOUBLE
+    static const double c[] = {
+        0x1.5555555555555p-1, 0x1.999999999998ep-2, 0x1.24924924939d0p-2,
+        0x1.c71c71c4bc664p-3, 0x1.745d18793ec20p-3, 0x1.3b13537f5d91fp-3,
+        0x1.1122a045bb94dp-3, 0x1.ddf05d0594bc9p-4, 0x1.ecfcabb273566p-4};
+#else
     static const double c[] = {/* 2^-52.2 of log m */
                                0x1.5555555553939p-1, 0x1.999999a29f080p-2,
                                0x1.2492416fcc416p-2, 0x1.c7227ccc57009p-3,
                                0x1.732b8372349f9p-3, 0x1.587f8972fb040p-3};
+#endif
     vd u = vd_mul(vd_mul(s, z), vd_poly(c, sizeof c / sizeof *c, z));
     u = vd_fma(k, vd_set1(0x1.3de6af278ece6p-42), u);
     return vd_fma(k, vd_set1(0x1.62e42fefa3000p-1), vd_fma(s, vd_set1(2), u));
