@@ -52,7 +52,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     """
     if mode not in ("stdout", "dicts"):
         raise ValueError(f"show_config: mode must be 'stdout' or 'dicts', got {mode!r}")
-    config = {
+    config: dict[str, dict[str, Any]] = {
         "CPU": {
             "isa": _core.isa(),
             "isas this processor runs": _core.tables(),

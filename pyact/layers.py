@@ -117,7 +117,8 @@ class Layer:
         """The shape of `call`'s result, found by tracing it on a batch of one."""
         self.ensure_built(input_shape)
         graph = _core.Graph()
-        out = self.call(graph.input((1, *input_shape[1:]), self.dtype), training=False)
+        one: Any = (1, *input_shape[1:])
+        out = self.call(graph.input(one, self.dtype), training=False)
         return (None, *out.shape[1:])
 
     def get_config(self) -> dict[str, Any]:

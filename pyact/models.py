@@ -396,7 +396,7 @@ class Sequential(Model):
 
     def _build_if_known(self) -> None:
         first = self._stack[0] if self._stack else None
-        given = first._given_shape if first is not None else None
+        given: Any = first._given_shape if first is not None else None
         if given is None and isinstance(first, Model) and first.built:
             given = first.input_shape[1:]  # type: ignore[index]
         if given is not None and self.layers:

@@ -320,13 +320,14 @@ class Engine:
             callbacks, model=self.model, verbose=verbose, epochs=epochs, steps=source.steps,
             add_history=True,
         )  # fmt: skip
-        self.model.history = hooks.history
+        history: Any = hooks.history
+        self.model.history = history
         try:
             self._fit(source, held_out, hooks, initial_epoch, epochs)
         except BaseException:
             hooks.abandon()
             raise
-        return hooks.history
+        return history
 
     def _fit(self, source: Any, held_out: Any, hooks: CallbackList, first: int, last: int) -> None:
         hooks.on_train_begin()

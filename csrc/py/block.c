@@ -43,9 +43,10 @@ static void block_dealloc(PyObject *self)
     Py_DECREF(type);
 }
 
-PyDoc_STRVAR(view_doc,
-             "view(offset, shape)\n--\n\nA writable array over the block's memory, "
-             "`offset` elements from its begin.");
+PyDoc_STRVAR(
+    view_doc,
+    "view($self, offset, shape, /)\n--\n\nA writable array over the block's memory, "
+    "`offset` elements from its begin.");
 
 static PyObject *block_view(PyObject *self, PyObject *args)
 {

@@ -42,7 +42,7 @@ static PyObject *attr_list(const pa_op *op)
 }
 
 PyDoc_STRVAR(op_info_doc,
-             "op_info(name)\n--\n\nEverything the registry knows about an operator.");
+             "op_info(name, /)\n--\n\nEverything the registry knows about an operator.");
 
 static PyObject *op_info(PyObject *module, PyObject *name)
 {
@@ -179,7 +179,7 @@ static PyObject *eager_run(eager *e, const pa_lib *lib, int index, PyObject *inp
 }
 
 PyDoc_STRVAR(apply_doc,
-             "apply(name, inputs, attrs=None, seed=0)\n--\n\n"
+             "apply(name, inputs, attrs=None, seed=0, /)\n--\n\n"
              "Applies an operator: to arrays at once, to Values by recording it.");
 
 static PyObject *apply(PyObject *module, PyObject *args)
@@ -215,7 +215,7 @@ static PyObject *apply(PyObject *module, PyObject *args)
  * --------------------------------------------------------------------------------- */
 
 PyDoc_STRVAR(shuffle_doc,
-             "shuffle(order, seed, epoch)\n--\n\nFills an int64 array with a "
+             "shuffle(order, seed, epoch, /)\n--\n\nFills an int64 array with a "
              "permutation that is a function of its length, seed and epoch.");
 
 static PyObject *shuffle(PyObject *module, PyObject *args)

@@ -62,8 +62,9 @@ static PyObject *wrap(PyObject *self, pa_block *block)
     return block ? pa_py_block_wrap(pa_py_state_of(self), block) : PyErr_NoMemory();
 }
 
-PyDoc_STRVAR(slot_doc,
-             "slot(block, i)\n--\n\nThe Block of slot i for a Block of parameters.");
+PyDoc_STRVAR(
+    slot_doc,
+    "slot($self, block, i, /)\n--\n\nThe Block of slot i for a Block of parameters.");
 
 static PyObject *optimizer_slot(PyObject *o, PyObject *args)
 {
@@ -79,8 +80,9 @@ static PyObject *optimizer_slot(PyObject *o, PyObject *args)
     return wrap(o, pa_optimizer_slot(opt, ((pa_py_block *)block)->block, i));
 }
 
-PyDoc_STRVAR(grad_doc, "grad(block)\n--\n\nThe Block of the last gradients of a Block of "
-                       "parameters.");
+PyDoc_STRVAR(grad_doc,
+             "grad($self, block, /)\n--\n\nThe Block of the last gradients of a Block of "
+             "parameters.");
 
 static PyObject *optimizer_grad(PyObject *o, PyObject *block)
 {

@@ -359,7 +359,7 @@ PyDoc_STRVAR(
     run_loop_doc,
     "run_loop(full, rest, feeds, rows, batch, order, first, last, seed, step, lr, "
     "losses, "
-    "sums, results, done, progress)\n--\n\n"
+    "sums, results, done, progress, /)\n--\n\n"
     "Runs the batches [first, last) of `rows` rows. The program `full` takes whole\n"
     "batches, `rest` the last, smaller one. feeds: tuples (name, array, classes,\n"
     "reject_nan). done: int64 array (1,), the steps finished so far. progress() is\n"

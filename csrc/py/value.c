@@ -95,9 +95,10 @@ static PyObject *value_repr(PyObject *self)
                                 pa_dtype_name(t->dtype), pa_shape_text(t, buf));
 }
 
-PyDoc_STRVAR(numpy_doc,
-             "numpy()\n--\n\nA copy of the value as an array. Only values of a Tape "
-             "hold numbers.");
+PyDoc_STRVAR(
+    numpy_doc,
+    "numpy($self, /)\n--\n\nA copy of the value as an array. Only values of a Tape "
+    "hold numbers.");
 
 static PyObject *value_numpy(PyObject *self, PyObject *unused)
 {
@@ -208,9 +209,10 @@ static void owner_dealloc(PyObject *o)
     Py_DECREF(type);
 }
 
-PyDoc_STRVAR(input_doc,
-             "input(shape, dtype)\n--\n\nA value fed anew for every batch; shape[0] "
-             "is the batch.");
+PyDoc_STRVAR(
+    input_doc,
+    "input($self, shape, dtype, /)\n--\n\nA value fed anew for every batch; shape[0] "
+    "is the batch.");
 
 static PyObject *graph_input(PyObject *o, PyObject *args)
 {
@@ -227,9 +229,10 @@ static PyObject *graph_input(PyObject *o, PyObject *args)
     return status ? pa_py_raise(status, &err) : value_wrap(self, id);
 }
 
-PyDoc_STRVAR(param_doc,
-             "param(block, offset, shape, trainable)\n--\n\nA parameter that lies in a "
-             "Block. The same place given twice is the same value.");
+PyDoc_STRVAR(
+    param_doc,
+    "param($self, block, offset, shape, trainable, /)\n--\n\nA parameter that lies in a "
+    "Block. The same place given twice is the same value.");
 
 static PyObject *graph_param(PyObject *o, PyObject *args)
 {
@@ -277,9 +280,10 @@ static int array_value(pa_py_graph *self, PyObject *array, bool wants_grad, int 
     return status ? -1 : 0;
 }
 
-PyDoc_STRVAR(freeze_doc,
-             "freeze(copies)\n--\n\nReads parameters from copies, a dict from each "
-             "Block to one of its size, from now on.");
+PyDoc_STRVAR(
+    freeze_doc,
+    "freeze($self, copies, /)\n--\n\nReads parameters from copies, a dict from each "
+    "Block to one of its size, from now on.");
 
 static PyObject *graph_freeze(PyObject *o, PyObject *copies)
 {
@@ -300,10 +304,11 @@ static PyObject *graph_freeze(PyObject *o, PyObject *copies)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(const_doc, "const(array)\n--\n\nA constant; the array is copied.");
-PyDoc_STRVAR(leaf_doc,
-             "leaf(array)\n--\n\nAn array as a value of the tape. Do not change it "
-             "while the tape lives.");
+PyDoc_STRVAR(const_doc, "const($self, array, /)\n--\n\nA constant; the array is copied.");
+PyDoc_STRVAR(
+    leaf_doc,
+    "leaf($self, array, /)\n--\n\nAn array as a value of the tape. Do not change it "
+    "while the tape lives.");
 
 static PyObject *owner_array(PyObject *o, PyObject *array)
 {
@@ -442,9 +447,10 @@ PyObject *pa_py_value_apply(pa_py_graph *self, PyObject *name, PyObject *inputs,
     return all;
 }
 
-PyDoc_STRVAR(apply_doc,
-             "apply(name, inputs, attrs=None)\n--\n\nRecords an operator; arrays among "
-             "the inputs become constants.");
+PyDoc_STRVAR(
+    apply_doc,
+    "apply($self, name, inputs, attrs=None, /)\n--\n\nRecords an operator; arrays among "
+    "the inputs become constants.");
 
 static PyObject *owner_apply(PyObject *o, PyObject *args)
 {
@@ -454,10 +460,9 @@ static PyObject *owner_apply(PyObject *o, PyObject *args)
     return pa_py_value_apply((pa_py_graph *)o, name, inputs, attrs);
 }
 
-PyDoc_STRVAR(
-    gradient_doc,
-    "gradient(target, sources, seed=None)\n--\n\nGradients of sum(target * seed) in the "
-    "sources, a tuple of Values or None.");
+PyDoc_STRVAR(gradient_doc, "gradient($self, target, sources, seed=None, "
+                           "/)\n--\n\nGradients of sum(target * seed) in the "
+                           "sources, a tuple of Values or None.");
 
 static PyObject *tape_gradient(PyObject *o, PyObject *args)
 {
