@@ -121,12 +121,12 @@ def compile_units(compiler, units, build_dir, jobs):
         [obj] = compiler.object_filenames([source], output_dir=out)
         depfile, stamp = obj + ".d", obj + ".cmd"
         args = [*common, *unit.flags]
-        if not msvc:
-            args += ["-MMD", "-MF", depfile]
         includes = [str(CSRC), *unit.includes]
         key = repr((compiler.compiler_type, getattr(compiler, "compiler_so", None), args,
                     unit.macros, includes))
         key = hashlib.sha256(key.encode()).hexdigest()
+        if not msvc:
+            args += ["-MMD", "-MF", depfile]  # no part of the key: objects may be moved
         if not fresh(obj, depfile, stamp, key):
             Path(obj).parent.mkdir(parents=True, exist_ok=True)
             started = time.time()
@@ -240,10 +240,12 @@ class BuildCore(Command):
 
     description = "build the plain C library"
     user_options = [("arch=", None, "x86_64, aarch64 or other (default: this machine)"),
-                    ("output=", None, "folder of libpyact.a (default: build/core)")]
+                    ("output=", None, "folder of libpyact.a (default: build/core)"),
+                    ("objects=", None, "folder of the objects (default: obj beside it); that "
+                     "of build_ext serves both")]
 
     def initialize_options(self):
-        self.arch, self.output = None, "build/core"
+        self.arch, self.output, self.objects = None, "build/core", None
 
     def finalize_options(self):
         pass
@@ -257,10 +259,10 @@ class BuildCore(Command):
         compiler = new_compiler()
         customize_compiler(compiler)
         cc = os.environ.get("CC")
-        if cc:
+        if cc and self.arch:  # for another machine: none of the flags of this Python
             compiler.set_executables(compiler=cc, compiler_so=cc + " -fPIC")
         objects = compile_units(compiler, core_units(architecture(self.arch)),
-                                Path(self.output) / "obj", job_count())
+                                self.objects or Path(self.output) / "obj", job_count())
         with quiet():
             library = Path(self.output) / "libpyact.a"
             library.unlink(missing_ok=True)
