@@ -80,8 +80,7 @@ static py_program *take(inference *self, npy_intp rows)
 }
 
 /* The result's array: `out` checked, or a new one. */
-static PyArrayObject *result_array(const inference *self, const py_program *p,
-                                   PyObject *out)
+static PyArrayObject *result_array(const py_program *p, PyObject *out)
 {
     const pa_tensor *t = pa_program_output(p->program, 0);
     npy_intp dims[PA_MAX_RANK];
