@@ -22,30 +22,32 @@ static void pack_rows(size_t k, int cols, const real *b, ptrdiff_t ldb, real *ds
     }
 }
 
-/* ---- rows of B are columns in memory
- * ---------------------------------------------------- */
+/* ---- rows of B are columns in memory ---------------------------------------------- */
+
+void PA_(pa_gemm_transpose)(size_t rows, size_t cols, const real *src, ptrdiff_t lds,
+                            real *dst, ptrdiff_t ldd)
+{
+    const size_t whole = rows - rows % VT_N;
+    for (size_t i = 0; i < whole; i += VT_N, src += VT_N * lds, dst += VT_N) {
+        size_t j = 0;
+        for (; j + VT_N <= cols; j += VT_N)
+            vr_transpose(src + j, lds, dst + (ptrdiff_t)j * ldd, ldd);
+        for (; j < cols; j++)
+            for (int n = 0; n < VT_N; n++)
+                dst[(ptrdiff_t)j * ldd + n] = src[(ptrdiff_t)j + n * lds];
+    }
+    for (size_t i = whole; i < rows; i++, src += lds, dst++)
+        for (size_t j = 0; j < cols; j++)
+            dst[(ptrdiff_t)j * ldd] = src[j];
+}
 
 static void pack_columns(size_t k, int cols, const real *b, ptrdiff_t ldb, real *dst)
 {
-    int j = 0;
-    for (; j + VT_N <= cols; j += VT_N) {
-        const real *src = b + j * ldb;
-        size_t p = 0;
-        for (; p + VT_N <= k; p += VT_N)
-            vr_transpose(src + p, ldb, dst + p * TILE_COLS + j, TILE_COLS);
-        for (; p < k; p++)
-            for (int i = 0; i < VT_N; i++)
-                dst[p * TILE_COLS + (size_t)(j + i)] = src[(ptrdiff_t)p + i * ldb];
-    }
-    if (cols % VR_N == 0)
-        return;
-    const size_t rest = (size_t)(VR_N - j % VR_N); /* to the end of the last vector */
-    for (size_t p = 0; p < k; p++) {
-        real t[VR_N] = {0};
-        for (int i = 0; i < cols - j; i++)
-            t[i] = b[(ptrdiff_t)p + (j + i) * ldb];
-        memcpy(dst + p * TILE_COLS + j, t, rest * sizeof *t);
-    }
+    const int last = (cols - 1) / VR_N * VR_N; /* first column of the last vector */
+    if (cols % VR_N != 0)
+        for (size_t p = 0; p < k; p++)
+            vr_store(dst + p * TILE_COLS + last, vr_zero());
+    PA_(pa_gemm_transpose)((size_t)cols, k, b, ldb, dst, TILE_COLS);
 }
 
 void PA_(pa_gemm_pack_b)(bool tb, size_t k, size_t cols, const real *b, ptrdiff_t ldb,

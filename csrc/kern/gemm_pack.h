@@ -14,4 +14,8 @@ void PA_(pa_gemm_pack_b)(bool tb, size_t k, size_t cols, const real *b, ptrdiff_
 void PA_(pa_gemm_copy)(size_t rows, size_t k, const real *a, ptrdiff_t lda, real *dst,
                        ptrdiff_t ldd);
 
+/* dst[j ldd + i] = src[i lds + j]. src: (rows, cols), dst: (cols, rows). */
+void PA_(pa_gemm_transpose)(size_t rows, size_t cols, const real *src, ptrdiff_t lds,
+                            real *dst, ptrdiff_t ldd);
+
 #endif
