@@ -19,39 +19,15 @@ double PA_(pa_soft_max)(const real *x, size_t n, double max)
     return (double)best;
 }
 
-/* a + b = s + err exactly, whatever their sizes. */
-PA_INLINE vd two_sum(vd a, vd b, vd *err)
-{
-    vd s = vd_add(a, b), t = vd_sub(s, a);
-    *err = vd_add(vd_sub(a, vd_sub(s, t)), vd_sub(b, t));
-    return s;
-}
-
 #ifdef PA_REAL_IS_DOUBLE
 
-/* exp(t + t_lo) = e + *lo for t <= 0, good to 2^-55 before e is rounded: t = k ln 2 + r
- * is done here, since what r loses to rounding is wanted too. Where 2^k would underflow,
- * 2^(k + 128) is used and the excess taken off at the end. */
+/* exp(t + t_lo) = e + *lo for t <= 0. */
 PA_INLINE vd exp_wide(vd t, vd t_lo, vd *lo)
 {
-    const vd magic = vd_set1(0x1.8p52), bias = vd_set1(0x1.8p52 + 1023);
-    t = vd_clamp(t, -760, 1); /* exp(-760) is 0 */
-    vd k = vd_sub(vd_fma(t, vd_set1(0x1.71547652b82fep+0), magic), magic);
-    vd r_1 = vd_fnma(k, vd_set1(0x1.62e42fefa3000p-1), t); /* exact */
-    vd rest = vd_mul(k, vd_set1(0x1.3de6af278ece6p-42));
-    vd r = vd_sub(r_1, rest);
-    vd r_lo = vd_add(vd_sub(vd_sub(r_1, r), rest), t_lo);
-    vd s, q;
-    vd_exp_parts(r, &s, &q);
-    vd sq = vd_mul(s, q); /* exact: s is a power of 2 */
-    vd e = vd_add(s, sq);
-    *lo = vd_fma(e, r_lo, vd_sub(sq, vd_sub(e, s)));
-    vdm deep = vd_lt(k, vd_set1(-1000));
-    vd excess = vd_sel(deep, vd_set1(0x1p-128), vd_set1(1));
-    k = vd_sel(deep, vd_add(k, vd_set1(128)), k);
-    vd scale = vi_double(vi_shl(vd_bits(vd_add(k, bias)), 52));
-    *lo = vd_mul(vd_mul(*lo, scale), excess);
-    return vd_mul(vd_mul(e, scale), excess);
+    vd k;
+    vdd m = vdd_exp_parts((vdd){vd_clamp(t, -760, 1), t_lo}, &k); /* exp(-760) is 0 */
+    *lo = vd_scale(m.l, k);
+    return vd_scale(m.h, k);
 }
 
 /* a b = p + err; exact unless it underflows. */
@@ -90,20 +66,21 @@ PA_INLINE vd one(vd x, vd max, vd *lo, sums *s)
 {
     vd t_lo = vd_zero();
 #ifdef PA_REAL_IS_DOUBLE
-    vd t = two_sum(x, vd_neg(max), &t_lo);
-    t_lo = vd_sel(vd_lt(t, vd_set1(-1e300)), vd_zero(), t_lo); /* -inf has no error */
+    vdd d = vdd_two_sum(x, vd_neg(max));
+    vd t = d.h;
+    t_lo = vd_sel(vd_lt(t, vd_set1(-1e300)), vd_zero(), d.l); /* -inf has no error */
 #else
     vd t = vd_sub(x, max);
 #endif
     vd e = exp_wide(t, t_lo, lo);
     vdm top = vd_eq(t, vd_zero());
-    vd err, under = vd_sel(top, vd_zero(), e);
+    vd under = vd_sel(top, vd_zero(), e);
     s->ties = vd_add(s->ties, vd_sel(top, vd_set1(1), vd_zero()));
 #ifdef PA_REAL_IS_DOUBLE
-    s->below = two_sum(s->below, under, &err);
-    s->below_lo = vd_add(s->below_lo, vd_add(err, *lo));
+    vdd sum = vdd_two_sum(s->below, under);
+    s->below = sum.h;
+    s->below_lo = vd_add(s->below_lo, vd_add(sum.l, *lo));
 #else
-    (void)err;
     s->below = vd_add(s->below, under);
 #endif
     return e;
@@ -173,4 +150,21 @@ void PA_(pa_soft_scale)(real *y, const double *e, const double *e_lo, size_t n,
         vd_store_real_n(y + i,
                         quotient(vd_load_n(e + i, (int)(n - i)), e_lo, i, n - i, s),
                         (int)(n - i));
+}
+
+double PA_(pa_soft_log)(const pa_soft *s, double *lo)
+{
+    *lo = 0;
+#ifdef PA_REAL_IS_DOUBLE
+    /* log(sum + sum_lo), which for a small rest is sum_lo: no digit of it is lost */
+    double h[VD_N], l[VD_N];
+    vdd log = vdd_log(vd_set1(s->sum));
+    vd_store(h, log.h);
+    vd_store(l, log.l);
+    double more = s->sum_lo / s->sum + l[0], high = h[0] + more;
+    *lo = more - (high - h[0]);
+    return s->sum == s->sum ? high : NAN;
+#else
+    return log1p(s->rest);
+#endif
 }

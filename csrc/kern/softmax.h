@@ -36,6 +36,9 @@ void PA_(pa_soft_exps)(double *e, double *e_lo, const real *x, size_t n, pa_soft
 void PA_(pa_soft_scale)(real *y, const double *e, const double *e_lo, size_t n,
                         const pa_soft *s);
 
+/* log(sum of e) = log1p(rest) = the result + *lo. */
+double PA_(pa_soft_log)(const pa_soft *s, double *lo);
+
 static inline pa_soft pa_soft_start(double max)
 {
     return (pa_soft){.max = max};
@@ -49,12 +52,6 @@ static inline void pa_soft_finish(pa_soft *s)
     double big = s->rest > 1 ? s->rest : 1, small = s->rest > 1 ? 1 : s->rest;
     s->sum = s->rest + 1;
     s->sum_lo = (small - (s->sum - big)) + s->rest_lo;
-}
-
-/* log(sum of e) = log1p(rest). */
-static inline double pa_soft_log(const pa_soft *s)
-{
-    return log1p(s->rest) + s->rest_lo / s->sum;
 }
 
 /* The rows of an array along one axis. */

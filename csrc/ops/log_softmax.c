@@ -47,19 +47,19 @@ static job rows_of(const pa_call *c)
 /* ---- forward --------------------------------------------------------------------------
  */
 
-/* y = (x - max) - log_sum, for y, x: (n,), stride apart. In float64, x - max is rounded;
- * what it loses joins the smaller part. */
+/* y = (x - max) - (log_sum + log_lo), for y, x: (n,), stride apart. In float64, x - max
+ * is rounded; what it loses joins the smaller part. */
 PA_INLINE void subtract(real *y, const real *x, size_t n, size_t stride, double max,
-                        double log_sum)
+                        double log_sum, double log_lo)
 {
     PA_IVDEP
     for (size_t i = 0; i < n; i++) {
         double v = (double)x[i * stride], d = v - max;
 #ifdef PA_REAL_IS_DOUBLE
         double z = d - v, lo = (v - (d - z)) - (max + z);
-        y[i * stride] = d < -1e300 ? d - log_sum : d - (log_sum - lo);
+        y[i * stride] = d < -1e300 ? d - log_sum : d - (log_sum + (log_lo - lo));
 #else
-        y[i * stride] = (real)(d - log_sum);
+        y[i * stride] = (real)(d - (log_sum + log_lo));
 #endif
     }
 }
@@ -77,10 +77,11 @@ static void forward_chunk(void *arg, ptrdiff_t chunk, int worker)
         pa_soft s = pa_soft_row_sums((pa_soft_row){w->x + at, stride, n}, e, e_lo, tmp);
         w->saved[2 * lo] = s.max;
         w->saved[2 * lo + 1] = s.rest;
+        double log_lo, log_sum = PA_(pa_soft_log)(&s, &log_lo);
         if (stride == 1)
-            subtract(w->out + at, w->x + at, n, 1, s.max, pa_soft_log(&s));
+            subtract(w->out + at, w->x + at, n, 1, s.max, log_sum, log_lo);
         else
-            subtract(w->out + at, w->x + at, n, stride, s.max, pa_soft_log(&s));
+            subtract(w->out + at, w->x + at, n, stride, s.max, log_sum, log_lo);
     }
 }
 

@@ -29,6 +29,9 @@ static inline double db(double a, double b, double dy)
 
 enum { READS_IN = 1, DA_IS_DY = 0, COST = PA_CHUNK_MATH };
 
+#undef PA_IVDEP /* a call of pow makes no vector loop, and clang would say so */
+#define PA_IVDEP
+
 #include "kern/binary.h"
 
 const pa_op PA_(pa_op_power) = {
