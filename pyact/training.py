@@ -530,7 +530,7 @@ def inference(model: Model, batch_size: int | None = None, *, frozen: bool) -> A
     def convert(x: Any) -> Array:
         array = shaped(readable(x, "x"), input_shape, "x", f"the model's input is "
                        f"{(None, *input_shape)}")  # fmt: skip
-        return np.ascontiguousarray(array, dtype)
+        return np.require(array, dtype, ["C_CONTIGUOUS", "ALIGNED"])
 
     def reduce() -> Any:
         if kept is None:
