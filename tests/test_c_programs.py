@@ -1,0 +1,64 @@
+"""The core as a C library: every program in tests/c is built against it and run.
+
+On a machine with a cross compiler and qemu-user (Debian: gcc-aarch64-linux-gnu
+qemu-user-static) the library and the programs are also built for 64-bit ARM, whose
+variants (NEON and plain C) are run nowhere else. That takes minutes and is asked for by
+PYACT_TEST_ARM=1.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+import pytest
+from conftest import ROOT, compiler, run
+
+PROGRAMS = sorted((ROOT / "tests" / "c").glob("*.c"))
+FLAGS = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-Icsrc"]
+programs = pytest.mark.parametrize("program", PROGRAMS, ids=[p.stem for p in PROGRAMS])
+
+
+def build(cc, program, library, output):
+    run([cc, *FLAGS, program, library / "libpyact.a", "-lm", "-lpthread", "-o", output])
+    return output
+
+
+@programs
+def test_program(program, core_library, tmp_path):
+    exe = build(compiler(), program, core_library, tmp_path / program.stem)
+    printed = run([exe], 120)
+    assert printed.strip(), f"{program.name} printed nothing"
+
+
+def test_the_example_learns(core_library, tmp_path):
+    """The example of the public header: its loss falls, and its last line says so."""
+    exe = build(compiler(), ROOT / "tests" / "c" / "train_mlp.c", core_library, tmp_path / "mlp")
+    lines = [line for line in run([exe]).splitlines() if "loss" in line]
+    loss = [float(line.split("loss")[1].split(",")[0]) for line in lines]
+    accuracy = float(lines[-1].split()[-1])
+    assert loss[-1] < 0.1 * loss[0] and accuracy > 0.98, lines
+
+
+# ---- 64-bit ARM -------------------------------------------------------------------------------
+
+CROSS, QEMU = "aarch64-linux-gnu-gcc", "qemu-aarch64-static"
+
+
+@pytest.fixture(scope="session")
+def arm_library():
+    for tool in (CROSS, QEMU):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed")
+    output = ROOT / "build" / "core-aarch64"
+    run([sys.executable, "setup.py", "-q", "build_core", "--arch", "aarch64", "--output", output],
+        900, CC=CROSS)  # fmt: skip
+    return output
+
+
+@pytest.mark.skipif("PYACT_TEST_ARM" not in os.environ, reason="asked for by PYACT_TEST_ARM=1")
+@programs
+def test_program_on_arm(program, arm_library, tmp_path):
+    exe = build(CROSS, program, arm_library, tmp_path / program.stem)
+    assert run([QEMU, "-L", "/usr/aarch64-linux-gnu", exe], 600).strip()
