@@ -118,6 +118,8 @@ PA_INLINE void loss_samples(const loss *s, ptrdiff_t chunk, loss_rows *rows)
         s->partial[chunk] = total;
         return;
     }
+    double sample[LOSS_BLOCK];
+    size_t held = 0;
     for (; lo < hi; lo++) {
         double w = (double)s->w[lo], sum = 0;
         for (size_t at = lo * s->rows, end = at + s->rows; at < end;) {
@@ -126,7 +128,11 @@ PA_INLINE void loss_samples(const loss *s, ptrdiff_t chunk, loss_rows *rows)
             sum += PA_(pa_reduce_row_wide)(l, n);
             at += n;
         }
-        total += w * sum;
+        sample[held++] = w * sum;
+        if (held == LOSS_BLOCK || lo + 1 == hi) {
+            total += PA_(pa_reduce_row_wide)(sample, held);
+            held = 0;
+        }
     }
     s->partial[chunk] = total;
 }
