@@ -10,11 +10,12 @@
 
 PA_INLINE vd f(vd x)
 {
+    vdm inf = vd_eq(x, vd_set1((double)INFINITY)); /* exact: it must not overflow */
     vd k;
-    vdd t = {vd_clamp(x, -800, 720), vd_zero()}; /* over- and underflow in vd_scale */
+    /* over- and underflow are left to vd_scale */
+    vdd t = {vd_clamp(vd_sel(inf, vd_zero(), x), -800, 720), vd_zero()};
     vdd m = vdd_exp_parts(t, &k);
-    vd y = vd_scale(vdd_round(m), k);
-    return vd_sel(vd_eq(x, vd_set1((double)INFINITY)), x, y);
+    return vd_sel(inf, x, vd_scale(vdd_round(m), k));
 }
 
 #else

@@ -9,30 +9,43 @@
 
 #define MAP_FLAGS PA_MAP_INVALID
 
+/* -inf for x = 0 and NaN for x < 0, with the flags that IEEE asks for; else y. */
+PA_INLINE vd poles(vd x, vd y)
+{
+    vdm outside = vd_le(x, vd_zero());
+    if (vdm_any(outside)) {
+        vd b = vd_sel(outside, x, vd_set1(1));
+        vd at_zero = vd_div(vd_set1(-1), vd_abs(b));
+        y = vd_sel(outside, vd_sel(vd_eq(b, vd_zero()), at_zero, vd_sqrt(b)), y);
+    }
+    return y;
+}
+
 #ifdef PA_REAL_IS_DOUBLE
 
-PA_INLINE vd f(vd x)
+PA_INLINE vd f(vd v)
 {
+    vdm number = vd_eq(v, v); /* comparing NaN may raise `invalid` */
+    vd x = vd_sel(number, v, vd_set1(1));
     const vd zero = vd_zero(), inf = vd_set1((double)INFINITY);
     vdm small = vd_lt(x, vd_set1(0x1p-1022));
     vdd y = vdd_log(vd_sel(small, vd_mul(x, vd_set1(0x1p54)), x));
     vdd shift = vdd_mul_d(vdd_of(0x1.62e42fefa39efp-1, 0x1.abc9e3b39803fp-56),
                           vd_sel(small, vd_set1(-54), zero));
     vd r = vdd_round(vdd_add(y, shift));
-    r = vd_sel(vd_lt(x, inf), r, x); /* inf and NaN stay */
-    r = vd_sel(vd_eq(x, zero), vd_neg(inf), r);
-    return vd_sel(vd_lt(x, zero), vd_set1((double)NAN), r);
+    r = vd_sel(vd_lt(x, inf), r, x); /* inf stays */
+    return vd_sel(number, poles(x, r), v);
 }
 
 #else
 
-PA_INLINE vd f(vd x)
+PA_INLINE vd f(vd v)
 {
-    const vd zero = vd_zero(), inf = vd_set1((double)INFINITY);
+    vdm number = vd_eq(v, v); /* comparing NaN may raise `invalid` */
+    vd x = vd_sel(number, v, vd_set1(1));
     vd y = vd_log(x);
-    y = vd_sel(vd_lt(x, inf), y, x); /* inf and NaN stay */
-    y = vd_sel(vd_eq(x, zero), vd_neg(inf), y);
-    return vd_sel(vd_lt(x, zero), vd_set1((double)NAN), y);
+    y = vd_sel(vd_lt(x, vd_set1((double)INFINITY)), y, x); /* inf stays */
+    return vd_sel(number, poles(x, y), v);
 }
 
 #define MAP_ROUND_F 11
@@ -45,8 +58,10 @@ static pa_dd exact_f(double x)
 
 PA_INLINE vd df(vd x)
 {
+    /* the sign bit, since comparing NaN may raise `invalid`; -0 has the slope -inf */
+    vd root = vd_sqrt(vd_copysign(vd_set1(1), x)); /* NaN for x < 0 */
     vd y = vd_div(vd_set1(1), x);
-    return vd_sel(vd_lt(x, vd_zero()), vd_set1((double)NAN), y);
+    return vd_sel(vd_eq(x, vd_zero()), y, vd_mul(y, root));
 }
 
 #include "kern/map.h"

@@ -19,14 +19,18 @@ PA_INLINE vd df(vd x)
 #ifdef PA_REAL_IS_DOUBLE
     /* s + (x - s^2) / (2 s) is the root; tiny x are scaled, or s^2 would lose bits */
     const vd inf = vd_set1((double)INFINITY);
-    vdm tiny = vd_lt(x, vd_set1(0x1p-700));
-    vd b = vd_sel(tiny, vd_mul(x, vd_set1(0x1p256)), x);
+    vd a = vd_sel(vd_eq(x, x), x, vd_set1(1)); /* comparing NaN may raise `invalid` */
+    vdm tiny = vd_lt(a, vd_set1(0x1p-700));
+    vdm inside = vdm_and(vd_gt(a, vd_zero()), vd_lt(a, inf));
+    vd b = vd_sel(tiny, vd_mul(a, vd_set1(0x1p256)), a);
+    b = vd_sel(inside, b, vd_set1(1));
     vd s = vd_sqrt(b), y = vd_div(vd_set1(0.5), s);
     vdd p = vdd_prod(s, s);
     vdd root = {s, vd_mul(vd_sub(vd_sub(b, p.h), p.l), y)};
     vd better = vdd_round(vdd_div(vdd_of(0.5, 0), root));
     better = vd_sel(tiny, vd_mul(better, vd_set1(0x1p128)), better);
-    return vd_sel(vdm_and(vd_gt(x, vd_zero()), vd_lt(x, inf)), better, y);
+    inside = vdm_and(inside, vd_eq(x, x));
+    return vd_sel(inside, better, vd_div(vd_set1(0.5), vd_sqrt(x)));
 #else
     return vd_div(vd_set1(0.5), vd_sqrt(x));
 #endif
