@@ -66,9 +66,12 @@ def _with_keyword(ufunc: np.ufunc, attr: tuple[Any, ...], source: str | None) ->
     """The function f(x, /, *, parameter=default, **ufunc_keywords) over ufunc(x, parameter)."""
     parameter, default, meaning = attr[0], attr[2], attr[5]
     name = ufunc.__name__
+    at_default = _core.defaults[name]  # one operand less to convert: half the call's cost
 
     def activation(x: Any, /, **keywords: Any) -> Any:
-        return ufunc(x, keywords.pop(parameter, default), **keywords)
+        if parameter in keywords:
+            return ufunc(x, keywords.pop(parameter), **keywords)
+        return at_default(x, **keywords)
 
     formula = str(ufunc.__doc__).partition("\n\n")[2].partition("\n\nParameters")[0]
     activation.__name__ = activation.__qualname__ = name
@@ -175,6 +178,8 @@ def logsumexp(x: Any, axis: int = -1, keepdims: bool = False) -> Any:
 
 def _apply(op: str, x: Any, **attrs: Any) -> Any:
     if isinstance(x, _core.Value):
+        return _core.apply(op, (x,), attrs)
+    if type(x) is np.ndarray and x.dtype.char in "fd":
         return _core.apply(op, (x,), attrs)
     a = np.asarray(x)
     if a.dtype.kind not in "fiub" or a.dtype.itemsize > 8:

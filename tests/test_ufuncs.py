@@ -423,7 +423,20 @@ def test_a_parameter_is_a_keyword_and_may_be_an_array(name):
     f, ufunc = getattr(activations, name), getattr(_core, name)
     word, default = _core.op_info(name.removesuffix("_grad"))["attrs"][0][0::2][:2]
     x = sample(24, np.float32).reshape(4, 6)
-    assert_same(f(x), ufunc(x, np.float32(default)))
+    for dtype in FLOATS:  # without the keyword another ufunc runs
+        for a in (x.astype(dtype), sample(SPLIT, dtype), sample(9, dtype)[::-2]):
+            want = ufunc(a, dtype(default))
+            assert_same(f(a), want)
+            assert_same(f(a, **{word: default}), want)
+        in_place = sample(300, dtype)
+        want = ufunc(in_place.copy(), dtype(default))
+        want_shifted = ufunc(in_place[1:].copy(), dtype(default))
+        shifted = in_place.copy()
+        assert f(in_place, out=in_place) is in_place
+        assert_same(in_place, want)
+        f(shifted[1:], out=shifted[:-1])
+        assert_same(shifted[:-1], want_shifted)
+    assert type(f(0.5)) is np.float64 and f(np.int8([1])).dtype == np.float16
     slopes = np.linspace(-1, 2, 6, dtype=np.float32)
     assert_same(f(x, **{word: slopes}), ufunc(x, np.tile(slopes, (4, 1))))
     assert_same(f(x, **{word: slopes[:4, None]}), ufunc(x, slopes[:4, None].repeat(6, 1)))

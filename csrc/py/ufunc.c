@@ -30,6 +30,11 @@ typedef struct loop_data {
     int n_in;
     int size;  /* bytes of an element */
     bool half; /* elements are float16, `run` is on float64 */
+    union {    /* the parameter's default, for ufuncs that leave the parameter out */
+        uint16_t f16;
+        float f32;
+        double f64;
+    } p;
 } loop_data;
 
 /* ---- float16 through a buffer of float64 ---------------------------------------- */
@@ -208,10 +213,21 @@ static void loop(char **args, const npy_intp *dims, const npy_intp *steps, void 
         run_threads(d, args, n, steps);
 }
 
+/* (x) -> y for an operator (x, p) -> y. */
+static void loop_at_default(char **args, const npy_intp *dims, const npy_intp *steps,
+                            void *data)
+{
+    loop_data *d = data;
+    char *all_args[3] = {args[0], (char *)&d->p, args[1]};
+    const npy_intp all_steps[3] = {steps[0], 0, steps[1]};
+    loop(all_args, dims, all_steps, data);
+}
+
 /* ---- making the ufuncs ---------------------------------------------------------- */
 
 /* What one ufunc points at. */
 typedef struct entry {
+    int n_in;
     loop_data loop[N_DTYPES];
     void *data[N_DTYPES];
     PyUFuncGenericFunction function[N_DTYPES];
@@ -223,7 +239,7 @@ typedef struct entry {
 /* The memory of all ufuncs of one ISA; each ufunc holds it through a capsule. */
 typedef struct bank {
     PyObject *lib_owner;
-    entry entries[1]; /* 2 per map operator */
+    entry entries[1];
 } bank;
 
 static const char bank_name[] = "pyact._core.ufuncs";
@@ -236,32 +252,31 @@ static void bank_free(PyObject *capsule)
 }
 
 /* The function's value at one point, for the example. */
-static double value_at(pa_loop *run, double x, double p, bool has_param)
+static double value_at(const loop_data *d, double x, double p)
 {
     double y = 0;
     char *args[3] = {(char *)&x, (char *)&p, (char *)&y};
-    if (!has_param)
+    if (d->n_in == 1)
         args[1] = (char *)&y;
     const ptrdiff_t n = 1, steps[3] = {0, 0, 0};
-    run(args, &n, steps, NULL);
+    d->run(args, &n, steps, NULL);
     return y;
 }
 
 static void write_doc(entry *e, const pa_op *op, bool grad)
 {
-    bool param = op->map->has_param;
-    const pa_attr_desc *p = param ? &op->attrs[0] : NULL;
+    const pa_attr_desc *p = op->map->has_param ? &op->attrs[0] : NULL;
     char more[400] = "", call[80];
     snprintf(call, sizeof call, "%s(0.75)", e->name);
-    if (param) {
+    if (e->n_in == 2) {
         snprintf(call, sizeof call, "%s(0.75, %g)", e->name, p->init);
         snprintf(more, sizeof more,
                  "x2 : array_like\n    %s: %s. It is broadcast against x1\n    and takes "
-                 "part in "
-                 "type promotion; by convention %g.\n",
+                 "part in type promotion; by convention %g.\n",
                  p->name, p->doc, p->init);
+    } else if (p) {
+        snprintf(more, sizeof more, "\n%s is %g.\n", p->name, p->init);
     }
-    double y = value_at(e->loop[2].run, 0.75, param ? p->init : 0, param);
     snprintf(
         e->doc, sizeof e->doc,
         "%s, element-wise%s.\n\n"
@@ -270,26 +285,38 @@ static void write_doc(entry *e, const pa_op *op, bool grad)
         "float64. Integers and bool are\n    promoted as np.tanh does.\n%s"
         "\nReturns\n-------\ny : ndarray or scalar\n    %s\n"
         "\nExamples\n--------\n>>> print(f\"{%s:.4f}\")\n%.4f\n",
-        op->name, grad ? ", the derivative in x" : "", op->formula, param ? "x1" : "x",
-        more,
+        op->name, grad ? ", the derivative in x" : "", op->formula,
+        e->n_in == 2 ? "x1" : "x", more,
         grad ? "The derivative, of the inputs' broadcast shape."
              : "Of the inputs' broadcast shape.",
-        call, y);
+        call, value_at(&e->loop[2], 0.75, p ? p->init : 0));
 }
 
-static void fill(entry *e, const pa_op *op, const pa_op *op64, bool grad, pa_pool *pool)
+/* at_default: the operator's parameter is no input of the ufunc. */
+static void fill(entry *e, const pa_op *op, const pa_op *op64, bool grad, bool at_default,
+                 pa_pool *pool)
 {
     static const char type[N_DTYPES] = {NPY_HALF, NPY_FLOAT, NPY_DOUBLE};
-    int n_in = op->map->has_param ? 2 : 1;
+    const bool param = op->map->has_param;
+    const int op_in = param ? 2 : 1;
     pa_loop *f32 = grad ? op->map->grad : op->map->f;
     pa_loop *f64 = grad ? op64->map->grad : op64->map->f;
-    e->loop[0] = (loop_data){f64, pool, n_in, 2, true};
-    e->loop[1] = (loop_data){f32, pool, n_in, 4, false};
-    e->loop[2] = (loop_data){f64, pool, n_in, 8, false};
+    e->n_in = at_default ? 1 : op_in;
+    e->loop[0] =
+        (loop_data){.run = f64, .pool = pool, .n_in = op_in, .size = 2, .half = true};
+    e->loop[1] = (loop_data){.run = f32, .pool = pool, .n_in = op_in, .size = 4};
+    e->loop[2] = (loop_data){.run = f64, .pool = pool, .n_in = op_in, .size = 8};
+    if (param) {
+        unsigned unused = 0;
+        const double init = op->attrs[0].init;
+        e->loop[0].p.f16 = pa_half_from_double(init, &unused);
+        e->loop[1].p.f32 = (float)init;
+        e->loop[2].p.f64 = init;
+    }
     for (int i = 0; i < N_DTYPES; i++) {
         e->data[i] = &e->loop[i];
-        e->function[i] = loop;
-        memset(e->types + i * (n_in + 1), type[i], (size_t)n_in + 1);
+        e->function[i] = at_default ? loop_at_default : loop;
+        memset(e->types + i * (e->n_in + 1), type[i], (size_t)e->n_in + 1);
     }
     snprintf(e->name, sizeof e->name, "%s%s", op->name, grad ? "_grad" : "");
     write_doc(e, op, grad);
@@ -320,8 +347,8 @@ static int set_home(PyObject *ufunc, const char *name)
 static int add(PyObject *dict, entry *e, PyObject *capsule)
 {
     PyObject *ufunc =
-        PyUFunc_FromFuncAndData(e->function, e->data, e->types, N_DTYPES, e->loop[0].n_in,
-                                1, PyUFunc_None, e->name, e->doc, 0);
+        PyUFunc_FromFuncAndData(e->function, e->data, e->types, N_DTYPES, e->n_in, 1,
+                                PyUFunc_None, e->name, e->doc, 0);
     if (ufunc == NULL)
         return -1;
     Py_INCREF(capsule);
@@ -333,12 +360,15 @@ static int add(PyObject *dict, entry *e, PyObject *capsule)
     return status;
 }
 
-static int add_all(PyObject *dict, const pa_table *const table[2], const pa_state *state)
+/* Adds every map operator and its derivative to `dict`; and to `defaults`, if that is not
+ * NULL, those with a parameter once more, as ufuncs of x alone. */
+static int add_all(PyObject *dict, PyObject *defaults, const pa_table *const table[2],
+                   const pa_state *state)
 {
-    size_t n_maps = 0;
+    size_t most = 0;
     for (int i = 0; i < table[0]->n_ops; i++)
-        n_maps += table[0]->ops[i]->kind == PA_KIND_MAP;
-    bank *b = PyMem_Calloc(1, sizeof *b + 2 * n_maps * sizeof(entry));
+        most += table[0]->ops[i]->kind == PA_KIND_MAP ? 4 : 0;
+    bank *b = PyMem_Calloc(1, sizeof *b + most * sizeof(entry));
     if (b == NULL) {
         PyErr_NoMemory();
         return -1;
@@ -353,12 +383,16 @@ static int add_all(PyObject *dict, const pa_table *const table[2], const pa_stat
     int status = 0;
     entry *e = b->entries;
     for (int i = 0; status == 0 && i < table[0]->n_ops; i++) {
-        const pa_op *op = table[0]->ops[i];
+        const pa_op *op = table[0]->ops[i], *op64 = table[1]->ops[i];
         if (op->kind != PA_KIND_MAP)
             continue;
-        for (int grad = 0; status == 0 && grad < 2; grad++, e++) {
-            fill(e, op, table[1]->ops[i], grad, state->lib->pool);
-            status = add(dict, e, capsule);
+        for (int grad = 0; status == 0 && grad < 2; grad++) {
+            fill(e, op, op64, grad, false, state->lib->pool);
+            status = add(dict, e++, capsule);
+            if (status == 0 && defaults != NULL && op->map->has_param) {
+                fill(e, op, op64, grad, true, state->lib->pool);
+                status = add(defaults, e++, capsule);
+            }
         }
     }
     Py_DECREF(capsule);
@@ -373,7 +407,7 @@ PyObject *pa_py_ufuncs_of(pa_state *state, const char *isa)
     if (status)
         return pa_py_raise(status, &err);
     PyObject *dict = PyDict_New();
-    if (dict != NULL && add_all(dict, lib.table, state) < 0)
+    if (dict != NULL && add_all(dict, NULL, lib.table, state) < 0)
         Py_CLEAR(dict);
     pa_lib_close(&lib);
     return dict;
@@ -382,5 +416,13 @@ PyObject *pa_py_ufuncs_of(pa_state *state, const char *isa)
 int pa_py_ufuncs_add(PyObject *module, pa_state *state)
 {
     PyObject *dict = PyModule_GetDict(module); /* borrowed */
-    return dict == NULL ? -1 : add_all(dict, state->lib->table, state);
+    PyObject *defaults = PyDict_New();
+    if (dict == NULL || defaults == NULL ||
+        add_all(dict, defaults, state->lib->table, state) < 0 ||
+        PyDict_SetItemString(dict, "defaults", defaults) < 0) {
+        Py_XDECREF(defaults);
+        return -1;
+    }
+    Py_DECREF(defaults);
+    return 0;
 }
