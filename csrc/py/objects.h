@@ -60,17 +60,29 @@ void pa_py_tensor(PyArrayObject *a, pa_tensor *t);
 /* The number of an operator, or -1 with an exception. */
 int pa_py_find_op(const pa_lib *lib, PyObject *name);
 
-/* ---- block.c, graph.c, optimizer.c, program.c: add their types to the module
+/* ---- block.c and the others: add their types to the module
  * ------------ */
 
 int pa_py_add_type(PyObject *module, int which, PyType_Spec *spec);
 int pa_py_block_add(PyObject *module);
-int pa_py_values_add(PyObject *module);
+int pa_py_value_add(PyObject *module);
+int pa_py_recorders_add(PyObject *module);
 int pa_py_optimizer_add(PyObject *module);
 int pa_py_program_add(PyObject *module);
 int pa_py_inference_add(PyObject *module);
 
 PyObject *pa_py_block_wrap(pa_state *state, pa_block *block); /* takes a reference */
+
+/* ---- value.c, operands.c ----------------------------------------------------------- */
+
+PyObject *pa_py_value_wrap(pa_py_graph *owner, int id);
+const pa_tensor *pa_py_value_tensor(const pa_py_value *v);
+
+/* An array as a value: a constant of a graph, a leaf of a tape. */
+int pa_py_array_value(pa_py_graph *owner, PyObject *array, bool wants_grad, int *id);
+
+/* The values that a tuple of operands stands for; their number, or -1. */
+int pa_py_input_ids(pa_py_graph *owner, PyObject *inputs, int id[PA_MAX_IN]);
 
 /* Applies an operator to a tuple of values of `owner`, arrays becoming constants. */
 PyObject *pa_py_value_apply(pa_py_graph *owner, PyObject *name, PyObject *inputs,

@@ -1,0 +1,156 @@
+/* operands.c - what may stand among an operator's inputs: values of the graph or tape,
+ * weights, arrays and plain numbers; and applying an operator to them. */
+#include "py/objects.h"
+
+/* An array as a value: a constant of a graph, a leaf of a tape. */
+int pa_py_array_value(pa_py_graph *self, PyObject *array, bool wants_grad, int *id)
+{
+    PyArrayObject *a = pa_py_array(array);
+    if (!a)
+        return -1;
+    pa_tensor t;
+    pa_error err;
+    pa_py_tensor(a, &t);
+    pa_status status;
+    if (self->graph)
+        status = pa_graph_const(self->graph, t.dtype, t.rank, t.dim, t.data, id, &err);
+    else if (PyList_Append(self->leaves, (PyObject *)a) < 0) {
+        Py_DECREF(a);
+        return -1;
+    } else
+        status = pa_tape_leaf(self->tape, t.dtype, t.rank, t.dim, t.data, wants_grad, id,
+                              &err);
+    Py_DECREF(a);
+    if (status)
+        pa_py_raise(status, &err);
+    return status ? -1 : 0;
+}
+
+/* An array that carries its place in a Block (pyact.variables.Weight) is a parameter. */
+static int weight_value(pa_py_graph *self, PyObject *x, int *id)
+{
+    pa_state *state = pa_py_state_of((PyObject *)self);
+    PyObject *block = PyObject_GetAttrString(x, "block");
+    PyObject *offset = block ? PyObject_GetAttrString(x, "offset") : NULL;
+    PyObject *trainable = offset ? PyObject_GetAttrString(x, "trainable") : NULL;
+    int result = -1;
+    if (!trainable)
+        goto done;
+    if (!PyObject_TypeCheck(block, state->type[PA_PY_BLOCK])) {
+        result = pa_py_array_value(self, x, false, id);
+        goto done;
+    }
+    PyArrayObject *a = (PyArrayObject *)x;
+    pa_tensor t;
+    pa_error err;
+    pa_py_tensor(a, &t);
+    Py_ssize_t at = PyLong_AsSsize_t(offset);
+    int wants = PyObject_IsTrue(trainable);
+    if ((at == -1 && PyErr_Occurred()) || wants < 0)
+        goto done;
+    pa_status status = pa_graph_param(self->graph, ((pa_py_block *)block)->block,
+                                      (size_t)at, t.rank, t.dim, wants, id, &err);
+    result = status ? -1 : 0;
+    if (status)
+        pa_py_raise(status, &err);
+done:
+    Py_XDECREF(block);
+    Py_XDECREF(offset);
+    Py_XDECREF(trainable);
+    return result;
+}
+
+/* A plain Python number takes the dtype of the values beside it, as in NumPy. */
+static int number_value(pa_py_graph *self, PyObject *x, PyObject *inputs, int *id)
+{
+    pa_state *state = pa_py_state_of((PyObject *)self);
+    double v = PyFloat_AsDouble(x);
+    if (v == -1 && PyErr_Occurred())
+        return -1;
+    int type = NPY_FLOAT64;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(inputs); i++) {
+        PyObject *beside = PyTuple_GET_ITEM(inputs, i);
+        if (PyObject_TypeCheck(beside, state->type[PA_PY_VALUE]) &&
+            pa_py_value_tensor((pa_py_value *)beside)->dtype == PA_F32)
+            type = NPY_FLOAT32;
+    }
+    PyObject *a = PyArray_SimpleNew(0, NULL, type);
+    if (!a)
+        return -1;
+    if (type == NPY_FLOAT32)
+        *(float *)PyArray_DATA((PyArrayObject *)a) = (float)v;
+    else
+        *(double *)PyArray_DATA((PyArrayObject *)a) = v;
+    int result = pa_py_array_value(self, a, false, id);
+    Py_DECREF(a);
+    return result;
+}
+
+static int input_id(pa_py_graph *self, PyObject *x, PyObject *inputs, int *id)
+{
+    pa_state *state = pa_py_state_of((PyObject *)self);
+    if (PyObject_TypeCheck(x, state->type[PA_PY_VALUE])) {
+        if (((pa_py_value *)x)->owner != self) {
+            PyErr_Format(PyExc_ValueError, "an input belongs to another graph");
+            return -1;
+        }
+        *id = ((pa_py_value *)x)->id;
+        return 0;
+    }
+    if (PyFloat_Check(x) || PyLong_Check(x))
+        return number_value(self, x, inputs, id);
+    if (self->graph && PyArray_Check(x) && !PyArray_CheckExact(x) &&
+        PyObject_HasAttrString(x, "block"))
+        return weight_value(self, x, id);
+    return pa_py_array_value(self, x, false, id);
+}
+
+int pa_py_input_ids(pa_py_graph *self, PyObject *inputs, int id[PA_MAX_IN])
+{
+    if (!PyTuple_Check(inputs) || PyTuple_GET_SIZE(inputs) > PA_MAX_IN) {
+        PyErr_Format(PyExc_TypeError, "inputs: expected a tuple of at most %d values",
+                     PA_MAX_IN);
+        return -1;
+    }
+    int n = (int)PyTuple_GET_SIZE(inputs);
+    for (int i = 0; i < n; i++)
+        if (input_id(self, PyTuple_GET_ITEM(inputs, i), inputs, &id[i]) < 0)
+            return -1;
+    return n;
+}
+
+PyObject *pa_py_value_apply(pa_py_graph *self, PyObject *name, PyObject *inputs,
+                            PyObject *attrs)
+{
+    int in[PA_MAX_IN], out[PA_MAX_OUT], index = pa_py_find_op(self->lib, name);
+    if (index < 0)
+        return NULL;
+    const pa_op *op = self->lib->table[0]->ops[index];
+    pa_py_args a;
+    if (pa_py_args_get(&a, op, attrs) < 0)
+        return NULL;
+    int n = pa_py_input_ids(self, inputs, in);
+    if (n < 0)
+        return NULL;
+    pa_error err;
+    pa_status status;
+    if (self->graph)
+        status = pa_graph_apply(self->graph, op->name, n, in, a.n, a.arg, out, &err);
+    else
+        status = pa_tape_apply(self->tape, op->name, n, in, a.n, a.arg, out, &err);
+    if (status)
+        return pa_py_raise(status, &err);
+    if (op->n_out == 0)
+        Py_RETURN_NONE;
+    if (op->n_out == 1)
+        return pa_py_value_wrap(self, out[0]);
+    PyObject *all = PyTuple_New(op->n_out);
+    for (int i = 0; all && i < op->n_out; i++) {
+        PyObject *v = pa_py_value_wrap(self, out[i]);
+        if (!v)
+            Py_CLEAR(all);
+        else
+            PyTuple_SET_ITEM(all, i, v);
+    }
+    return all;
+}

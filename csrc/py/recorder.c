@@ -1,0 +1,263 @@
+/* recorder.c - pyact._core.Graph and Tape: what operators are recorded in. */
+#include "py/objects.h"
+
+static pa_py_graph *owner_new(PyTypeObject *type)
+{
+    pa_state *state = (pa_state *)PyType_GetModuleState(type);
+    pa_py_graph *self = state ? (pa_py_graph *)type->tp_alloc(type, 0) : NULL;
+    if (self) {
+        self->lib_owner = Py_NewRef(state->lib_owner);
+        self->lib = state->lib;
+    }
+    return self;
+}
+
+static PyObject *graph_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, ":Graph", names))
+        return NULL;
+    pa_py_graph *self = owner_new(type);
+    if (self && !(self->graph = pa_graph_new(self->lib))) {
+        Py_DECREF(self);
+        return PyErr_NoMemory();
+    }
+    return (PyObject *)self;
+}
+
+static PyObject *tape_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"seed", NULL};
+    unsigned long long seed = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|K:Tape", names, &seed))
+        return NULL;
+    pa_py_graph *self = owner_new(type);
+    if (!self)
+        return NULL;
+    self->tape = pa_tape_new(self->lib, seed);
+    self->leaves = PyList_New(0);
+    if (!self->tape || !self->leaves) {
+        Py_DECREF(self);
+        return PyErr_NoMemory();
+    }
+    return (PyObject *)self;
+}
+
+static void owner_dealloc(PyObject *o)
+{
+    PyTypeObject *type = Py_TYPE(o);
+    pa_py_graph *self = (pa_py_graph *)o;
+    pa_graph_free(self->graph);
+    pa_tape_free(self->tape);
+    Py_CLEAR(self->leaves);
+    Py_CLEAR(self->lib_owner);
+    type->tp_free(o);
+    Py_DECREF(type);
+}
+
+PyDoc_STRVAR(
+    input_doc,
+    "input($self, shape, dtype, /)\n--\n\nA value fed anew for every batch; shape[0] "
+    "is the batch.");
+
+static PyObject *graph_input(PyObject *o, PyObject *args)
+{
+    pa_py_graph *self = (pa_py_graph *)o;
+    PyObject *shape, *dtype;
+    int64_t dim[PA_MAX_RANK];
+    if (!PyArg_ParseTuple(args, "OO:input", &shape, &dtype))
+        return NULL;
+    int rank = pa_py_shape(shape, dim), d = rank < 0 ? -1 : pa_py_dtype(dtype), id;
+    if (d < 0)
+        return NULL;
+    pa_error err;
+    pa_status status = pa_graph_input(self->graph, (pa_dtype)d, rank, dim, &id, &err);
+    return status ? pa_py_raise(status, &err) : pa_py_value_wrap(self, id);
+}
+
+PyDoc_STRVAR(
+    param_doc,
+    "param($self, block, offset, shape, trainable, /)\n--\n\nA parameter that lies in a "
+    "Block. The same place given twice is the same value.");
+
+static PyObject *graph_param(PyObject *o, PyObject *args)
+{
+    pa_py_graph *self = (pa_py_graph *)o;
+    PyObject *block, *shape;
+    Py_ssize_t offset;
+    int trainable, id;
+    int64_t dim[PA_MAX_RANK];
+    if (!PyArg_ParseTuple(args, "O!nOp:param", pa_py_state_of(o)->type[PA_PY_BLOCK],
+                          &block, &offset, &shape, &trainable))
+        return NULL;
+    int rank = pa_py_shape(shape, dim);
+    if (rank < 0)
+        return NULL;
+    if (offset < 0)
+        return PyErr_Format(PyExc_ValueError,
+                            "param: offset: got %zd, expected 0 or more", offset);
+    pa_error err;
+    pa_status status = pa_graph_param(self->graph, ((pa_py_block *)block)->block,
+                                      (size_t)offset, rank, dim, trainable, &id, &err);
+    return status ? pa_py_raise(status, &err) : pa_py_value_wrap(self, id);
+}
+
+PyDoc_STRVAR(
+    freeze_doc,
+    "freeze($self, copies, /)\n--\n\nReads parameters from copies, a dict from each "
+    "Block to one of its size, from now on.");
+
+static PyObject *graph_freeze(PyObject *o, PyObject *copies)
+{
+    PyTypeObject *type = pa_py_state_of(o)->type[PA_PY_BLOCK];
+    PyObject *old, *with;
+    Py_ssize_t at = 0;
+    if (!PyDict_Check(copies))
+        return PyErr_Format(PyExc_TypeError, "freeze: expected a dict of Blocks");
+    while (PyDict_Next(copies, &at, &old, &with)) {
+        if (!PyObject_TypeCheck(old, type) || !PyObject_TypeCheck(with, type))
+            return PyErr_Format(PyExc_TypeError, "freeze: expected a dict of Blocks");
+        pa_block *a = ((pa_py_block *)old)->block, *b = ((pa_py_block *)with)->block;
+        if (a->dtype != b->dtype || a->size != b->size)
+            return PyErr_Format(PyExc_ValueError,
+                                "freeze: a copy differs in dtype or size");
+        pa_graph_replace_block(((pa_py_graph *)o)->graph, a, b);
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(const_doc, "const($self, array, /)\n--\n\nA constant; the array is copied.");
+PyDoc_STRVAR(
+    leaf_doc,
+    "leaf($self, array, /)\n--\n\nAn array as a value of the tape. Do not change it "
+    "while the tape lives.");
+
+static PyObject *owner_array(PyObject *o, PyObject *array)
+{
+    int id;
+    return pa_py_array_value((pa_py_graph *)o, array, true, &id) < 0
+               ? NULL
+               : pa_py_value_wrap((pa_py_graph *)o, id);
+}
+
+PyDoc_STRVAR(
+    apply_doc,
+    "apply($self, name, inputs, attrs=None, /)\n--\n\nRecords an operator; arrays among "
+    "the inputs become constants.");
+
+static PyObject *owner_apply(PyObject *o, PyObject *args)
+{
+    PyObject *name, *inputs, *attrs = NULL;
+    if (!PyArg_ParseTuple(args, "UO|O:apply", &name, &inputs, &attrs))
+        return NULL;
+    return pa_py_value_apply((pa_py_graph *)o, name, inputs, attrs);
+}
+
+PyDoc_STRVAR(gradient_doc, "gradient($self, target, sources, seed=None, "
+                           "/)\n--\n\nGradients of sum(target * seed) in the "
+                           "sources, a tuple of Values or None.");
+
+static PyObject *tape_gradient(PyObject *o, PyObject *args)
+{
+    pa_py_graph *self = (pa_py_graph *)o;
+    PyObject *target, *sources, *seed = Py_None, *result = NULL;
+    int source[PA_MAX_IN], grad[PA_MAX_IN];
+    PyArrayObject *s = NULL;
+    if (!PyArg_ParseTuple(args, "O!O|O:gradient", pa_py_state_of(o)->type[PA_PY_VALUE],
+                          &target, &sources, &seed))
+        return NULL;
+    pa_py_value *to = (pa_py_value *)target;
+    if (to->owner != self)
+        return PyErr_Format(PyExc_ValueError,
+                            "gradient: the target belongs to another tape");
+    int n = pa_py_input_ids(self, sources, source);
+    if (n < 0)
+        return NULL;
+    if (seed != Py_None) {
+        const pa_tensor *t = pa_py_value_tensor(to);
+        s = (PyArrayObject *)PyArray_FROMANY(seed, pa_py_npy_type(t->dtype), 0, 0,
+                                             NPY_ARRAY_CARRAY_RO | NPY_ARRAY_FORCECAST);
+        if (!s)
+            return NULL;
+        if ((size_t)PyArray_SIZE(s) != t->size) {
+            Py_DECREF(s);
+            return PyErr_Format(PyExc_ValueError,
+                                "gradient: the seed has not the target's shape");
+        }
+    }
+    pa_error err;
+    pa_status status = pa_tape_gradient(self->tape, to->id, s ? PyArray_DATA(s) : NULL, n,
+                                        source, grad, &err);
+    Py_XDECREF(s);
+    if (status)
+        return pa_py_raise(status, &err);
+    result = PyTuple_New(n);
+    for (int i = 0; result && i < n; i++) {
+        PyObject *g = grad[i] < 0 ? Py_NewRef(Py_None) : pa_py_value_wrap(self, grad[i]);
+        if (!g)
+            Py_CLEAR(result);
+        else
+            PyTuple_SET_ITEM(result, i, g);
+    }
+    return result;
+}
+
+static PyMethodDef graph_methods[] = {
+    {"input", graph_input, METH_VARARGS, input_doc},
+    {"param", graph_param, METH_VARARGS, param_doc},
+    {"const", owner_array, METH_O, const_doc},
+    {"freeze", graph_freeze, METH_O, freeze_doc},
+    {"apply", owner_apply, METH_VARARGS, apply_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMethodDef tape_methods[] = {
+    {"leaf", owner_array, METH_O, leaf_doc},
+    {"apply", owner_apply, METH_VARARGS, apply_doc},
+    {"gradient", tape_gradient, METH_VARARGS, gradient_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+PyDoc_STRVAR(graph_doc,
+             "Graph()\n--\n\nOperators recorded for compilation into a Program.");
+PyDoc_STRVAR(tape_doc,
+             "Tape(seed=0)\n--\n\nOperators run as they are recorded; walked back by "
+             "gradient().");
+
+static PyType_Slot graph_slots[] = {
+    {Py_tp_new, (void *)graph_new},
+    {Py_tp_dealloc, (void *)owner_dealloc},
+    {Py_tp_methods, (void *)graph_methods},
+    {Py_tp_doc, (void *)graph_doc},
+    {0, NULL},
+};
+
+static PyType_Slot tape_slots[] = {
+    {Py_tp_new, (void *)tape_new},
+    {Py_tp_dealloc, (void *)owner_dealloc},
+    {Py_tp_methods, (void *)tape_methods},
+    {Py_tp_doc, (void *)tape_doc},
+    {0, NULL},
+};
+
+static PyType_Spec graph_spec = {
+    .name = "pyact._core.Graph",
+    .basicsize = sizeof(pa_py_graph),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = graph_slots,
+};
+
+static PyType_Spec tape_spec = {
+    .name = "pyact._core.Tape",
+    .basicsize = sizeof(pa_py_graph),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = tape_slots,
+};
+
+int pa_py_recorders_add(PyObject *module)
+{
+    if (pa_py_add_type(module, PA_PY_GRAPH, &graph_spec) < 0 ||
+        pa_py_add_type(module, PA_PY_TAPE, &tape_spec) < 0)
+        return -1;
+    return 0;
+}
