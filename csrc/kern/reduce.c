@@ -1,13 +1,13 @@
+#include "simd/simd.h"
 #include "kern/reduce.h"
-
-#include <math.h>
 
 enum { LANES = 16, BLOCK = 512 };
 
-/* NaN wins: (a < b ? b : a) would lose a NaN in b. */
+/* NaN wins: (a < b ? b : a) would lose a NaN in b. The single | lets the compiler do
+ * without branches, lane by lane. */
 PA_INLINE double larger(double a, double b)
 {
-    return a < b || b != b ? b : a;
+    return (b <= a) | (a != a) ? a : b;
 }
 
 PA_INLINE double at(const void *x, bool wide, size_t i)
@@ -53,20 +53,35 @@ PA_INLINE double sum_run(const void *x, bool wide, size_t n)
     return s;
 }
 
+PA_INLINE vd load(const void *x, bool wide, size_t i)
+{
+    return wide ? vd_load((const double *)x + i) : vd_load_real((const real *)x + i);
+}
+
 PA_INLINE double max_run(const void *x, bool wide, size_t n)
 {
-    double lane[LANES];
-    for (size_t j = 0; j < LANES; j++)
-        lane[j] = -INFINITY;
+    enum { WIDE = 4 * VD_N };
+    double best = -INFINITY;
     size_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (size_t j = 0; j < LANES; j++)
-            lane[j] = larger(lane[j], at(x, wide, i + j));
-    for (size_t j = 0; i + j < n; j++)
-        lane[j] = larger(lane[j], at(x, wide, i + j));
-    for (size_t j = 1; j < LANES; j++)
-        lane[0] = larger(lane[0], lane[j]);
-    return lane[0];
+    if (n >= WIDE) {
+        vd m[4];
+        for (size_t j = 0; j < 4; j++)
+            m[j] = load(x, wide, j * VD_N);
+        for (i = WIDE; i + WIDE <= n; i += WIDE)
+            for (size_t j = 0; j < 4; j++) {
+                vd v = load(x, wide, i + j * VD_N);
+                vdm stay = vdm_or(vd_le(v, m[j]), vd_ne(m[j], m[j]));
+                m[j] = vd_sel(stay, m[j], v);
+            }
+        double lane[WIDE];
+        for (size_t j = 0; j < 4; j++)
+            vd_store(lane + j * VD_N, m[j]);
+        for (size_t j = 0; j < WIDE; j++)
+            best = larger(best, lane[j]);
+    }
+    for (; i < n; i++)
+        best = larger(best, at(x, wide, i));
+    return best;
 }
 
 double PA_(pa_reduce_row)(const real *x, size_t n)

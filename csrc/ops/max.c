@@ -47,26 +47,41 @@ typedef struct pair {
 
 static inline bool is_max(real x, real y)
 {
-    return x == y || (x != x && y != y);
+    return (x == y) | ((x != x) & (y != y));
+}
+
+/* One y for all elements (step 0) or one for each. */
+PA_INLINE void ties(double *buf, const real *x, const real *y, size_t step, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        buf[i] = is_max(x[i], y[i * step]) ? 1 : 0;
 }
 
 static void count_ties(const void *src, double *buf, size_t at, size_t n, size_t o,
                        size_t os)
 {
     const pair *s = src;
-    const real *x = s->x + at, *y = s->y + o;
-    for (size_t i = 0; i < n; i++)
-        buf[i] = is_max(x[i], y[i * os]) ? 1 : 0;
+    if (os)
+        ties(buf, s->x + at, s->y + o, 1, n);
+    else
+        ties(buf, s->x + at, s->y + o, 0, n);
+}
+
+PA_INLINE void share(real *dx, const real *x, const real *y, const real *dy,
+                     const double *count, size_t step, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        real part = (real)((double)dy[i * step] / count[i * step]);
+        dx[i] = is_max(x[i], y[i * step]) ? part : 0;
+    }
 }
 
 static void spread(const job *w, size_t at, size_t n, size_t o, size_t step)
 {
-    const real *x = w->x + at, *y = w->y + o, *dy = w->dy + o;
-    const double *count = w->count + o;
-    for (size_t i = 0; i < n; i++)
-        w->dx[at + i] = is_max(x[i], y[i * step])
-                            ? (real)((double)dy[i * step] / count[i * step])
-                            : 0;
+    if (step)
+        share(w->dx + at, w->x + at, w->y + o, w->dy + o, w->count + o, 1, n);
+    else
+        share(w->dx + at, w->x + at, w->y + o, w->dy + o, w->count + o, 0, n);
 }
 
 static void backward(const pa_call *c, const pa_ctx *ctx)
