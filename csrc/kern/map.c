@@ -87,6 +87,27 @@ void PA_(pa_map_loop)(pa_map_run *run, int n_in, int n_out, bool has_param,
     }
 }
 
+enum { MOST_BLOCK = 64 };
+
+void PA_(pa_map_tail)(pa_map_run *run, int n_in, int n_out, int block,
+                      const real *const *in, real *const *out, int n, bool fixed)
+{
+    real bi[3][MOST_BLOCK], bo[2][MOST_BLOCK];
+    const real *pi[3] = {bi[0], bi[1], bi[2]};
+    real *po[2] = {bo[0], bo[1]};
+    const int moving = n_in - (fixed ? 1 : 0);
+    for (int k = 0; k < moving; k++) {
+        memcpy(bi[k], in[k], (size_t)n * sizeof(real));
+        for (int i = n; i < block; i++)
+            bi[k][i] = bi[k][n - 1];
+    }
+    if (fixed)
+        bi[n_in - 1][0] = in[n_in - 1][0];
+    run(pi, po, block, fixed);
+    for (int k = 0; k < n_out; k++)
+        memcpy(out[k], bo[k], (size_t)n * sizeof(real));
+}
+
 /* ---- rounding
  * -------------------------------------------------------------------------- */
 

@@ -61,20 +61,22 @@ PA_INLINE bool doubtful(vd a, vd b, int j)
     return vwm_any(vwm_or(tie, tiny));
 }
 
-/* Rounds two vectors of results of x (and p) again, with the exact function's help. */
+/* Rounds two vectors of results of x (and p) again, with the exact function's help. By
+ * value, so that the loop keeps its vectors in registers. */
 #if defined(__GNUC__)
 __attribute__((noinline, cold))
 #endif
 static void
-settle(pa_map_exact *exact, int j, const vd *x, const vd *p, const vd *r, real *y)
+settle(pa_map_exact *exact, int j, vd x0, vd x1, vd p0, vd p1, vd r0, vd r1, real *y)
 {
-    double bx[BLOCK], bp[BLOCK], br[BLOCK];
-    for (int i = 0; i < 2; i++) {
-        vd_store(bx + i * VD_N, x[i]);
-        vd_store(bp + i * VD_N, p[i]);
-        vd_store(br + i * VD_N, r[i]);
-    }
-    PA_(pa_map_settle)(exact, j, bx, bp, br, y, BLOCK);
+    double x[BLOCK], p[BLOCK], r[BLOCK];
+    vd_store(x, x0);
+    vd_store(x + VD_N, x1);
+    vd_store(p, p0);
+    vd_store(p + VD_N, p1);
+    vd_store(r, r0);
+    vd_store(r + VD_N, r1);
+    PA_(pa_map_settle)(exact, j, x, p, r, y, BLOCK);
 }
 #endif
 
@@ -100,7 +102,7 @@ PA_INLINE void finish_f(const mv *x, const mv *p, const mv *r, real *y)
     mv_store(y + LANES, r[1]);
 #ifdef MAP_ROUND_F
     if (PA_UNLIKELY(doubtful(r[0], r[1], MAP_ROUND_F)))
-        settle(exact_f_xp, MAP_ROUND_F, x, p, r, y);
+        settle(exact_f_xp, MAP_ROUND_F, x[0], x[1], p[0], p[1], r[0], r[1], y);
 #else
     (void)x;
     (void)p;
@@ -113,7 +115,7 @@ PA_INLINE void finish_df(const mv *x, const mv *p, const mv *r, real *y)
     mv_store(y + LANES, r[1]);
 #ifdef MAP_ROUND_DF
     if (PA_UNLIKELY(doubtful(r[0], r[1], MAP_ROUND_DF)))
-        settle(exact_df_xp, MAP_ROUND_DF, x, p, r, y);
+        settle(exact_df_xp, MAP_ROUND_DF, x[0], x[1], p[0], p[1], r[0], r[1], y);
 #else
     (void)x;
     (void)p;
@@ -192,10 +194,10 @@ PA_INLINE void block_f_df(const real *const *in, real *const *out, bool fixed)
  */
 
 /* Runs `block` over n elements of n_in inputs (the last of which is p, one element, when
- * `fixed`) and n_out outputs; what is left at the end goes through a padded copy. */
-PA_INLINE void run(void (*block)(const real *const *, real *const *, bool), int n_in,
-                   int n_out, const real *const *in, real *const *out, ptrdiff_t n,
-                   bool fixed)
+ * `fixed`) and n_out outputs; what is left at the end comes back as one padded block. */
+PA_INLINE void run(void (*block)(const real *const *, real *const *, bool),
+                   pa_map_run *again, int n_in, int n_out, const real *const *in,
+                   real *const *out, ptrdiff_t n, bool fixed)
 {
     const real *pi[3] = {in[0], in[n_in > 1 ? 1 : 0], in[n_in - 1]};
     real *po[2] = {out[0], out[n_out - 1]};
@@ -210,52 +212,42 @@ PA_INLINE void run(void (*block)(const real *const *, real *const *, bool), int 
         for (int k = 0; k < n_out; k++)
             po[k] += BLOCK;
     }
-    if (n > 0) {
-        real bi[3][BLOCK], bo[2][BLOCK];
-        real *to[2] = {bo[0], bo[1]};
-        const real *from[3] = {bi[0], bi[1], bi[2]};
-        for (int k = 0; k < n_in; k++)
-            for (int i = 0; i < BLOCK;
-                 i++) /* the last element pads: it raises no new flag */
-                bi[k][i] = pi[k][k < moving ? (i < n ? i : n - 1) : 0];
-        block(from, to, fixed);
-        for (int k = 0; k < n_out; k++)
-            memcpy(po[k], bo[k], (size_t)n * sizeof(real));
-    }
+    if (n > 0)
+        PA_(pa_map_tail)(again, n_in, n_out, BLOCK, pi, po, (int)n, fixed);
 }
 
 #ifdef MAP_PARAM
 enum { N_IN = 2 };
-#define MAP_RUN(block, n_in, n_out)                                                      \
+#define MAP_RUN(block, again, n_in, n_out)                                               \
     if (fixed)                                                                           \
-        run(block, n_in, n_out, in, out, n, true);                                       \
+        run(block, again, n_in, n_out, in, out, n, true);                                \
     else                                                                                 \
-        run(block, n_in, n_out, in, out, n, false);
+        run(block, again, n_in, n_out, in, out, n, false);
 #else
 enum { N_IN = 1 };
-#define MAP_RUN(block, n_in, n_out)                                                      \
+#define MAP_RUN(block, again, n_in, n_out)                                               \
     (void)fixed;                                                                         \
-    run(block, n_in, n_out, in, out, n, false);
+    run(block, again, n_in, n_out, in, out, n, false);
 #endif
 
 static void run_f(const real *const *in, real *const *out, ptrdiff_t n, bool fixed)
 {
-    MAP_RUN(block_f, N_IN, 1)
+    MAP_RUN(block_f, run_f, N_IN, 1)
 }
 
 static void run_df(const real *const *in, real *const *out, ptrdiff_t n, bool fixed)
 {
-    MAP_RUN(block_df, N_IN, 1)
+    MAP_RUN(block_df, run_df, N_IN, 1)
 }
 
 static void run_vjp(const real *const *in, real *const *out, ptrdiff_t n, bool fixed)
 {
-    MAP_RUN(block_vjp, N_IN + 1, 1)
+    MAP_RUN(block_vjp, run_vjp, N_IN + 1, 1)
 }
 
 static void run_f_df(const real *const *in, real *const *out, ptrdiff_t n, bool fixed)
 {
-    MAP_RUN(block_f_df, N_IN, 2)
+    MAP_RUN(block_f_df, run_f_df, N_IN, 2)
 }
 
 /* ---- NumPy's inner loops --------------------------------------------------------------

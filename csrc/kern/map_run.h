@@ -28,6 +28,11 @@ enum {
 void PA_(pa_map_loop)(pa_map_run *run, int n_in, int n_out, bool has_param,
                       unsigned flags, char **args, ptrdiff_t n, const ptrdiff_t *steps);
 
+/* The last n < block elements of a run: pads them to one block of `block` elements with
+ * copies of the last, which raises no flag that n elements do not. block <= 64. */
+void PA_(pa_map_tail)(pa_map_run *run, int n_in, int n_out, int block,
+                      const real *const *in, real *const *out, int n, bool fixed);
+
 /* Rounds again those of n results r = f(x, p), each known to 2^j ulps, whose float
  * depends on what is not known. x, p, r, y: (n). */
 void PA_(pa_map_settle)(pa_map_exact *exact, int j, const double *x, const double *p,

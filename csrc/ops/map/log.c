@@ -58,10 +58,11 @@ static pa_dd exact_f(double x)
 
 PA_INLINE vd df(vd x)
 {
-    /* the sign bit, since comparing NaN may raise `invalid`; -0 has the slope -inf */
-    vd root = vd_sqrt(vd_copysign(vd_set1(1), x)); /* NaN for x < 0 */
     vd y = vd_div(vd_set1(1), x);
-    return vd_sel(vd_eq(x, vd_zero()), y, vd_mul(y, root));
+    vdm outside = vd_lt(vd_sel(vd_eq(x, x), x, vd_zero()), vd_zero());
+    if (vdm_any(outside))
+        y = vd_sel(outside, vd_sqrt(x), y); /* NaN and its flag */
+    return y;
 }
 
 #include "kern/map.h"
