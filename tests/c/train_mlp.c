@@ -13,13 +13,8 @@
 
 enum { POINTS = 300, CLASSES = 3, BATCH = 50, HIDDEN = 32, EPOCHS = 200 };
 /* where each parameter lies in the block, in elements */
-enum {
-    W1 = 0,
-    B1 = W1 + 2 * HIDDEN,
-    W2 = B1 + HIDDEN,
-    B2 = W2 + HIDDEN * CLASSES,
-    N_PARAMS = B2 + CLASSES
-};
+enum { W1 = 0, B1 = W1 + 2 * HIDDEN, W2 = B1 + HIDDEN };
+enum { B2 = W2 + HIDDEN * CLASSES, N_PARAMS = B2 + CLASSES };
 
 static pa_error err;
 
@@ -122,35 +117,25 @@ int main(void)
     pa_optimizer *adam;
     check(pa_lib_open(&lib, NULL, 2, &err));
     make_spirals(x, label, &state);
-
     pa_block *params = pa_block_new(PA_F32, N_PARAMS);
-    if (!params)
-        return 1;
+    check(params ? PA_OK : pa_fail(&err, PA_ENOMEM, "out of memory"));
     for (int i = 0; i < N_PARAMS; i++) /* biases start at 0 */
         if (i < B1 || (i >= W2 && i < B2))
             ((float *)params->data)[i] = (float)(uniform(&state) * (i < B1 ? 1.2 : 0.4));
     check(pa_optimizer_new(&adam, &lib, "opt_adam", 0, NULL, PA_CLIP_NONE, 0, &err));
     pa_program *train = training(&lib, params, adam), *predict = prediction(&lib, params);
-
     pa_feed feeds[] = {
         {x, PA_SRC_F32, 2 * sizeof *x, .name = "x"},
         {label, PA_SRC_I32, sizeof *label, .classes = CLASSES, .name = "y"}};
-    for (int epoch = 0; epoch < EPOCHS; epoch++) {
-        check(pa_loop_run(
-            &(pa_loop_args){
-                .full = train,
-                .feeds = feeds,
-                .rows = POINTS,
-                .batch = BATCH,
-                .last = POINTS / BATCH,
-                .loss = losses,
-                .ctx = {.pool = lib.pool, .lr = 0.02, .step = epoch * (POINTS / BATCH)}},
-            &err));
+    pa_loop_args args = {.full = train, .feeds = feeds, .loss = losses};
+    args.rows = POINTS, args.batch = BATCH, args.last = POINTS / BATCH;
+    args.ctx = (pa_ctx){.pool = lib.pool, .lr = 0.02};
+    for (int epoch = 0; epoch < EPOCHS; epoch++, args.ctx.step += POINTS / BATCH) {
+        check(pa_loop_run(&args, &err));
         last = 0;
         for (int b = 0; b < POINTS / BATCH; b++)
             last += losses[b] * BATCH / POINTS;
-        if (epoch == 0)
-            first = last;
+        first = epoch == 0 ? last : first;
         if (epoch % 50 == 0 || epoch == EPOCHS - 1)
             printf("epoch %3d: loss %.4f, accuracy %.3f\n", epoch + 1, last,
                    accuracy(predict, x, label));

@@ -1,0 +1,255 @@
+"""Faults that the checks exist for, planted on purpose: every one must be found.
+
+Some are planted in a copy of the C sources, which is compiled (the faulty files alone; the
+other objects are those of the build) and tested by the same test files. Others are planted
+in what a check is given.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from functools import partial
+
+import numpy as np
+import oracle
+import pytest
+import test_ops
+import test_training
+from conftest import ROOT, objects, run
+from oracle import LD, Case, compare, same_bits
+from reference import ROWS
+
+from pyact import _core, losses, optimizers
+
+LANES = """
+PA_INLINE vd planted(vd x{more})
+{{
+    double v[VD_N];
+    vd_store(v, x);
+    for (int i = 0; i < VD_N; i++) {{
+        double z = v[i];
+        v[i] = {formula};
+    }}
+    return vd_load(v);
+}}
+#include "kern/map.h"
+"""
+
+
+def replace_function(text, name, more, formula):
+    """The operator with another f or df, whatever its own looks like."""
+    body = LANES.format(more=more, formula=formula)
+    plant = f"#include <math.h>\n#undef MAP_ROUND_F\n#undef MAP_ROUND_DF\n{body}"
+    plant = plant.replace('#include "kern/map.h"', f'#define {name} planted\n#include "kern/map.h"')
+    return replaced(text, '#include "kern/map.h"', plant)
+
+
+def replaced(text, old, new):
+    assert text.count(old) == 1, f"a fault cannot be planted: {old!r} is not there once"
+    return text.replace(old, new)
+
+
+def plant(csrc):
+    """Writes the faults into a copy of csrc."""
+
+    def edit(name, change):
+        path = csrc / name
+        path.write_text(change(path.read_text()))
+
+    swish = "1 / (1 + exp(-z)) * (1 - 1 / (1 + exp(-z)))"  # s (1 - s) alone
+    edit("ops/map/silu.c",
+         lambda t: replace_function(t, "df", ", vd beta", f"((void)beta, {swish})"))  # fmt: skip
+    # x erf(x / sqrt 2): without its 1/2 (1 + ...)
+    edit(
+        "ops/map/gelu.c", lambda t: replace_function(t, "f", "", "z * erf(z * 0.7071067811865476)")
+    )
+    # the last element of a vector's tail is left out
+    tail = replaced((csrc / "kern/map.h").read_text(), "(size_t)n * sizeof(real)",
+                    "(size_t)(n - (n > 1)) * sizeof(real)")  # fmt: skip
+    (csrc / "kern/map_planted.h").write_text(tail)
+    edit("ops/map/softsign.c", lambda t: replaced(t, '"kern/map.h"', '"kern/map_planted.h"'))
+    # an operator that cannot work in place says that it can
+    kind = ".kind = PA_KIND_SHAPE,"
+    edit("ops/transpose.c", lambda t: replaced(t, kind, kind + " .flags = PA_IN_PLACE,"))
+    # a step counts as done before it is
+    step = "if ((status = pa_program_step("
+    edit("graph/loop.c", lambda t: replaced(
+        t, step, "if (a->done)\n*a->done = b - a->first + 1;\n" + step))  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def planted(core_library, tmp_path_factory):
+    """A folder with a faulty pyact."""
+    tree = tmp_path_factory.mktemp("planted")
+    for name in ("setup.py", "pyproject.toml"):
+        shutil.copy2(ROOT / name, tree / name)
+    for name in ("csrc", "pyact"):
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("*.so", "*.pyd"))
+    shutil.copytree(objects(), tree / objects().relative_to(ROOT))
+    plant(tree / "csrc")
+    setup = [sys.executable, tree / "setup.py", "-q", "build_ext"]
+    run([*setup, "--build-temp", tree / objects().relative_to(ROOT), "--build-lib", tree / "lib"],
+        600, WERROR="")  # fmt: skip
+    for path in (tree / "pyact").glob("*.py"):
+        shutil.copy2(path, tree / "lib" / "pyact" / path.name)
+    return tree / "lib"
+
+
+def failures(planted, file, words):
+    """The tests of a file that fail on the faulty pyact, as {function: {parameters}}."""
+    env = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(map(str, (planted, ROOT / "tests"))),
+        "PYTHONSAFEPATH": "1",
+        "PYACT_TEST_ONE_ISA": "1",
+    }
+    command = [
+        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull,
+        "--rootdir", ROOT / "tests", "-rf", "--tb=no", "-k", words, ROOT / "tests" / file,
+    ]  # fmt: skip
+    done = subprocess.run([str(c) for c in command], env=env, cwd=planted, capture_output=True,
+                          text=True, timeout=280, check=False)  # fmt: skip
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    found = {}
+    for name, parameters in re.findall(r"^FAILED \S+::(\w+)(?:\[([^\]]*)\])?", done.stdout, re.M):
+        found.setdefault(name, set()).add(parameters)
+    return found
+
+
+@pytest.fixture(scope="session")
+def failed(planted):
+    return failures(planted, "test_ops.py", "silu or gelu or softsign or transpose or tanh")
+
+
+@pytest.mark.parametrize("dtype", oracle.DTYPES)
+def test_swish_with_the_derivative_of_sigmoid_is_found(failed, dtype):
+    assert f"{dtype}-silu" in failed["test_gradient"]
+    assert f"{dtype}-silu" not in failed["test_forward"]
+
+
+@pytest.mark.parametrize("dtype", oracle.DTYPES)
+def test_gelu_without_its_half_is_found(failed, dtype):
+    assert f"{dtype}-gelu" in failed["test_forward"]
+    assert f"{dtype}-gelu" in failed["test_limits"]  # and x erf(x/sqrt 2) at -inf
+
+
+@pytest.mark.parametrize("dtype", oracle.DTYPES)
+def test_a_tail_one_short_is_found(failed, dtype):
+    assert f"{dtype}-softsign" in failed["test_forward"]
+
+
+@pytest.mark.parametrize("dtype", oracle.DTYPES)
+def test_a_false_claim_to_work_in_place_is_found(failed, dtype):
+    assert f"{dtype}-transpose" in failed["test_in_place_gives_the_same_bits"]
+
+
+def test_nothing_else_is_found(failed):
+    """The faults are in five files; their neighbours pass every check."""
+    named = [p for parameters in failed.values() for p in parameters]
+    blamed = {p.split("-")[-1] for p in named}
+    assert blamed <= {"silu", "gelu", "softsign", "transpose", "dense"}, failed
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT cannot be sent to one process")
+def test_a_step_counted_before_it_is_done_is_found(planted):
+    found = failures(planted, "test_training.py", "long_step or interrupt_from_a_callback")
+    assert "test_ctrl_c_inside_a_long_step_undoes_it" in found
+
+
+# ---- faults in what a check is given -------------------------------------------------------------
+
+
+def softmax_twice(monkeypatch):
+    """The loss takes the softmax's result for logits, and so applies another one."""
+    monkeypatch.setattr(losses, "logits_of", lambda value, activation: value)
+
+
+@pytest.mark.parametrize("loss, target", [
+    (losses.SparseCategoricalCrossentropy(), "labels"),
+    (losses.CategoricalCrossentropy(), "one_hot"),
+])  # fmt: skip
+def test_softmax_applied_twice_is_found(monkeypatch, loss, target):
+    check = partial(test_training.check_steps, ["tanh", "softmax"], loss, target)
+    check(optimizers.SGD(0.1))
+    softmax_twice(monkeypatch)
+    with pytest.raises(AssertionError, match=r"step 0.*got.*want"):
+        check(optimizers.SGD(0.1))
+    with pytest.raises(AssertionError, match=r"step 0.*got.*want"):
+        check(optimizers.SGD(0.1), dtype="float32")
+
+
+@pytest.mark.parametrize("name, wrong", [
+    ("opt_sgd", {"momentum": 0.7499}), ("opt_adam", {"beta_2": 0.9991}),
+    ("opt_rmsprop", {"rho": 0.8999}), ("opt_adagrad", {"epsilon": 1e-3}),
+])  # fmt: skip
+def test_an_optimizer_a_little_off_is_found(monkeypatch, name, wrong):
+    row = ROWS[name]
+
+    def step(*args, **attrs):
+        return row.step(*args, **{**attrs, **{k: LD(v) for k, v in wrong.items()}})
+
+    attrs = {"momentum": 0.75} if name == "opt_sgd" else {}
+    monkeypatch.setitem(ROWS, name, type(row)(step, row.start, [attrs]))
+    for dtype in oracle.DTYPES:
+        with pytest.raises(AssertionError):
+            test_ops.test_optimizer(name, dtype)
+
+
+def test_a_wrong_formula_is_found_by_finite_differences(monkeypatch):
+    """The rows themselves: Swish' as s (1 - s) cannot hide in both places."""
+    case = Case((oracle.normal((31,), "x"),))
+    test_ops.check_formula("silu", case)
+    sigmoid = ROWS["sigmoid"].forward
+    monkeypatch.setattr(ROWS["silu"], "vjp", lambda dy, x: (dy * sigmoid(x) * sigmoid(-x),))
+    with pytest.raises(AssertionError, match="finite differences give"):
+        test_ops.check_formula("silu", case)
+
+
+def test_a_missing_row_is_found(monkeypatch):
+    monkeypatch.delitem(ROWS, "gelu")
+    with pytest.raises(AssertionError):
+        test_ops.test_every_operator_has_a_row()
+
+
+@pytest.mark.parametrize("dtype", oracle.DTYPES)
+def test_an_error_of_one_ulp_is_found(dtype):
+    x = np.linspace(0.5, 3, 1001).astype(dtype)
+    want = np.tanh(x.astype(LD))
+    got = want.astype(dtype)
+    compare("tanh", got, want, 0.501)
+    got[777] = np.nextafter(got[777], dtype(9) if callable(dtype) else np.dtype(dtype).type(9))
+    with pytest.raises(AssertionError, match=r"worst at \(777,\).*got.*want.*ULP"):
+        compare("tanh", got, want, 0.501, None, (x,))
+
+
+def test_what_the_comparisons_must_not_accept():
+    one = np.ones(3, np.float32)
+    for other in (one.astype(np.float64), one[:2], one[None], one * np.float32(1.0000001), -one):
+        with pytest.raises(AssertionError):
+            same_bits("a", other, one)
+    with pytest.raises(AssertionError):
+        same_bits("signed zeros", np.zeros(1), -np.zeros(1))
+    for got, want in ((np.nan, 1.0), (1.0, np.nan), (np.inf, 1.0), (np.inf, -np.inf), (0.0, 1e-30)):
+        with pytest.raises(AssertionError):
+            compare("b", np.array([got], np.float32), [want], 4)
+    with pytest.raises(AssertionError, match=f"ISA {_core.isa()}, float32, shape"):
+        compare("c", one, one.astype(LD) * 1.01, 4)
+
+
+def test_a_gradient_of_the_wrong_input_is_found(monkeypatch):
+    """dense: x' dz against dz' x, which have the same shape when the layer is square."""
+    row = ROWS["dense"]
+
+    def swapped(dy, x, kernel, bias=None, **attrs):
+        found = row.vjp(dy, x, kernel, bias, **attrs)
+        return [found[0], found[1].T, *found[2:]]
+
+    case = Case((oracle.normal((5, 4), "x"), oracle.normal((4, 4), "k"), oracle.normal((4,), "b")))
+    test_ops.check_gradient("dense", "float32", case)
+    monkeypatch.setitem(ROWS, "dense", oracle.Row(**{**vars(row), "vjp": swapped}))
+    with pytest.raises(AssertionError, match="gradient in input 1"):
+        test_ops.check_gradient("dense", "float32", case)
