@@ -7,6 +7,8 @@
 
 #include "kern/loop.h"
 
+enum { PA_MOVE_SIDE = 16 }; /* side of the squares of a transposition */
+
 /* to[i . ts] = from[i . fs] over all indices i of `dim`; strides in elements. */
 typedef struct pa_move {
     int rank; /* at least 1 after pa_move_fold */
@@ -61,13 +63,12 @@ static inline void pa_move_row(real *to, ptrdiff_t ts, const real *from, ptrdiff
  * lines of memory. */
 static inline void pa_move_plane(const pa_move *m, real *to, const real *from)
 {
-    enum { SIDE = 16 };
     int r = m->rank;
     size_t rows = m->dim[r - 2], cols = m->dim[r - 1];
-    for (size_t i0 = 0; i0 < rows; i0 += SIDE)
-        for (size_t j0 = 0; j0 < cols; j0 += SIDE) {
-            size_t i1 = rows - i0 < SIDE ? rows : i0 + SIDE;
-            size_t n = cols - j0 < SIDE ? cols - j0 : SIDE;
+    for (size_t i0 = 0; i0 < rows; i0 += PA_MOVE_SIDE)
+        for (size_t j0 = 0; j0 < cols; j0 += PA_MOVE_SIDE) {
+            size_t i1 = rows - i0 < PA_MOVE_SIDE ? rows : i0 + PA_MOVE_SIDE;
+            size_t n = cols - j0 < PA_MOVE_SIDE ? cols - j0 : PA_MOVE_SIDE;
             for (size_t i = i0; i < i1; i++)
                 pa_move_row(
                     to + (ptrdiff_t)i * m->ts[r - 2] + (ptrdiff_t)j0 * m->ts[r - 1],
@@ -90,14 +91,21 @@ static inline void pa_move_dims(const pa_move *m, int d, real *to, const real *f
                          from + (ptrdiff_t)i * m->fs[d]);
 }
 
-static inline void pa_move_slab(void *arg, ptrdiff_t i, int worker)
+typedef struct pa_move_job {
+    const pa_move *m;
+    size_t per; /* indices of the outermost dim in one chunk */
+} pa_move_job;
+
+static inline void pa_move_chunk(void *arg, ptrdiff_t i, int worker)
 {
-    const pa_move *m = arg;
+    const pa_move_job *w = arg;
+    pa_move part = *w->m;
+    size_t lo, hi;
     (void)worker;
-    if (m->rank == 1)
-        pa_move_dims(m, 0, m->to, m->from);
-    else
-        pa_move_dims(m, 1, m->to + i * m->ts[0], m->from + i * m->fs[0]);
+    pa_chunk(w->m->dim[0], w->per, i, &lo, &hi);
+    part.dim[0] = hi - lo;
+    pa_move_dims(&part, 0, part.to + (ptrdiff_t)lo * part.ts[0],
+                 part.from + (ptrdiff_t)lo * part.fs[0]);
 }
 
 /* Runs the move; slabs of the outermost dim go to threads when there is much to do. */
@@ -109,10 +117,10 @@ static inline void pa_move_run(pa_move *m, const pa_ctx *ctx)
     if (size == 0)
         return;
     pa_move_fold(m);
-    if (size < PA_CHUNK_CHEAP || m->rank == 1)
-        pa_move_dims(m, 0, m->to, m->from);
-    else
-        pa_run(ctx, pa_move_slab, m, (ptrdiff_t)m->dim[0]);
+    size_t inner = size / m->dim[0];
+    pa_move_job w = {m, inner < PA_CHUNK_CHEAP ? PA_CHUNK_CHEAP / inner : 1};
+    w.per = (w.per + PA_MOVE_SIDE - 1) / PA_MOVE_SIDE * PA_MOVE_SIDE; /* whole squares */
+    pa_run(ctx, pa_move_chunk, &w, pa_chunks(m->dim[0], w.per));
 }
 
 /* C-order strides of a shape, in elements. */

@@ -5,6 +5,8 @@
  * number of threads.
  *
  * Source: Srivastava et al., Dropout, JMLR 15, 2014. */
+#include <string.h>
+
 #include "base/rng.h"
 #include "kern/loop.h"
 
@@ -27,39 +29,48 @@ typedef struct job {
     real *to; /* (n,) */
     const real *from;
     size_t n;
-    uint64_t stream, threshold; /* kept when the 32 random bits reach the threshold */
+    uint64_t stream;
+    uint32_t threshold; /* kept when the 32 random bits reach it */
     real scale;
 } job;
 
-/* One random word serves two neighbouring elements. */
+enum { WORDS = 64 };
+
+/* One random word serves two neighbouring elements. Words are drawn first and looked at
+ * afterwards, so that both loops run in vectors and none has to guess a branch. */
 static void chunk(void *arg, ptrdiff_t i, int worker)
 {
     const job *w = arg;
+    uint64_t words[WORDS];
+    uint32_t bits[2 * WORDS];
     size_t lo, hi;
     (void)worker;
     pa_chunk(w->n, PA_CHUNK_CHEAP, i, &lo, &hi); /* lo is even */
-    PA_IVDEP
-    for (size_t k = lo / 2; k < hi / 2; k++) {
-        uint64_t bits = pa_rng_at(w->stream, k);
-        w->to[2 * k] = (bits >> 32) < w->threshold ? 0 : w->from[2 * k] * w->scale;
-        w->to[2 * k + 1] =
-            (bits & 0xffffffffu) < w->threshold ? 0 : w->from[2 * k + 1] * w->scale;
-    }
-    if (hi % 2) {
-        uint64_t bits = pa_rng_at(w->stream, hi / 2);
-        w->to[hi - 1] = (bits >> 32) < w->threshold ? 0 : w->from[hi - 1] * w->scale;
+    for (; lo < hi; lo += 2 * WORDS) {
+        size_t n = hi - lo < 2 * WORDS ? hi - lo : 2 * WORDS;
+        for (size_t k = 0; k < (n + 1) / 2; k++)
+            words[k] = pa_rng_at(w->stream, lo / 2 + k);
+        memcpy(bits, words, (n + 1) / 2 * sizeof *words);
+        real *to = w->to + lo, scale = w->scale;
+        const real *from = w->from + lo;
+        uint32_t threshold = w->threshold;
+        PA_IVDEP
+        for (size_t k = 0; k < n; k++) {
+            real kept = from[k] * scale;
+            to[k] = bits[k] < threshold ? 0 : kept;
+        }
     }
 }
 
 static void run(const pa_call *c, const pa_tensor *to, const pa_tensor *from,
                 const pa_ctx *ctx)
 {
-    double rate = c->attr[0].num;
+    double rate = c->attr[0].num, threshold = rate * 4294967296.0 + 0.5;
     job w = {.to = to->data,
              .from = from->data,
              .n = to->size,
              .stream = pa_rng_stream(ctx->seed, c->key, (uint64_t)ctx->step),
-             .threshold = (uint64_t)(rate * 4294967296.0 + 0.5),
+             .threshold = threshold < UINT32_MAX ? (uint32_t)threshold : UINT32_MAX,
              .scale = (real)(1 / (1 - rate))};
     pa_run(ctx, chunk, &w, pa_chunks(w.n, PA_CHUNK_CHEAP));
 }
