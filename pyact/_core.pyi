@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from typing_extensions import disjoint_base
 
 compiler: str
+defaults: dict[str, np.ufunc]
 
 def apply(
     name: str, inputs: tuple[Any, ...], attrs: Mapping[str, Any] | None = None, seed: int = 0, /
@@ -38,6 +39,11 @@ def set_num_threads(n: SupportsIndex, /) -> None: ...
 def shuffle(order: NDArray[np.int64], seed: int, epoch: int, /) -> None: ...
 def tables() -> list[str]: ...
 def ufuncs(isa: str, /) -> dict[str, np.ufunc]: ...
+
+@final
+class KeywordUfunc:
+    def __new__(cls, ufunc: np.ufunc, at_default: np.ufunc, keyword: str, /) -> KeywordUfunc: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 @final
 class Block:

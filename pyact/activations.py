@@ -19,6 +19,7 @@ functions.
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import Parameter, Signature
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,14 @@ _SOURCES = {
     "hard_sigmoid": "Courbariaux, Bengio and David, BinaryConnect, arXiv:1511.00363",
 }
 
-_UFUNC_KEYWORDS = "out=None, where=True, casting='same_kind', order='K', dtype=None, subok=True"
+_UFUNC_KEYWORDS = {
+    "out": None,
+    "where": True,
+    "casting": "same_kind",
+    "order": "K",
+    "dtype": None,
+    "subok": True,
+}
 
 
 def _at_home(ufunc: np.ufunc, source: str | None) -> np.ufunc:
@@ -63,20 +71,21 @@ def _at_home(ufunc: np.ufunc, source: str | None) -> np.ufunc:
 
 
 def _with_keyword(ufunc: np.ufunc, attr: tuple[Any, ...], source: str | None) -> Activation:
-    """The function f(x, /, *, parameter=default, **ufunc_keywords) over ufunc(x, parameter)."""
+    """f(x, /, *, parameter=default, **ufunc_keywords) over ufunc(x, parameter)."""
     parameter, default, meaning = attr[0], attr[2], attr[5]
     name = ufunc.__name__
-    at_default = _core.defaults[name]  # one operand less to convert: half the call's cost
-
-    def activation(x: Any, /, **keywords: Any) -> Any:
-        if parameter in keywords:
-            return ufunc(x, keywords.pop(parameter), **keywords)
-        return at_default(x, **keywords)
-
+    activation: Any = _core.KeywordUfunc(ufunc, _core.defaults[name], parameter)
     formula = str(ufunc.__doc__).partition("\n\n")[2].partition("\n\nParameters")[0]
     activation.__name__ = activation.__qualname__ = name
-    activation.__text_signature__ = (  # type: ignore[attr-defined]
-        f"(x, /, *, {parameter}={default!r}, {_UFUNC_KEYWORDS})"
+    activation.__module__ = __name__
+    activation.__signature__ = Signature(
+        [
+            Parameter("x", Parameter.POSITIONAL_ONLY),
+            *(
+                Parameter(key, Parameter.KEYWORD_ONLY, default=value)
+                for key, value in {parameter: default, **_UFUNC_KEYWORDS}.items()
+            ),
+        ]
     )
     activation.__doc__ = f"""{formula}
 
@@ -87,7 +96,7 @@ def _with_keyword(ufunc: np.ufunc, attr: tuple[Any, ...], source: str | None) ->
     {parameter} : array_like
         {meaning}. Taken in x's type, and broadcast against x.
     out, where, casting, order, dtype, subok
-        As for every ufunc.
+        As for every ufunc, and like {parameter} by keyword only.
 
     Returns
     -------

@@ -7,6 +7,7 @@ on one contiguous element at a time, or NumPy's own behaviour for np.tanh.
 
 from __future__ import annotations
 
+import copy
 import gc
 import inspect
 import os
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import threading
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -97,7 +99,8 @@ def test_every_map_operator_is_a_ufunc_with_a_derivative():
         each = ("e", "f", "d")
         assert f.types == [t * f.nin + "->" + t for t in each]
         exported = getattr(activations, name)
-        assert exported is f if f.nin == 1 else inspect.isfunction(exported)
+        assert exported is f if f.nin == 1 else isinstance(exported, _core.KeywordUfunc)
+        assert exported.__name__ == name and callable(exported)
         assert name in activations.__all__
 
 
@@ -458,9 +461,22 @@ def test_a_parameter_is_a_keyword_and_may_be_an_array(name):
         f(x, **{word: None})
     with pytest.raises(TypeError, match="gamma"):
         f(x, gamma=2)
-    with pytest.raises(TypeError):
-        f(x, 0.3)
+    for args in ((), (x, 0.3), (x, x, x)):
+        with pytest.raises(TypeError, match=f"{len(args)} positional arguments.* {word} is"):
+            f(*args)
+    with pytest.raises(TypeError, match="keyword arguments"):
+        f(x, **{word: 1}, **dict.fromkeys("abcdefghijklmnopq", 0))
+    assert_same(f(x, **{"".join(word): 0.5}), ufunc(x, np.float32(0.5)))  # not interned
     assert list(inspect.signature(f).parameters)[:2] == ["x", word]
+    assert copy.deepcopy(f) is f and name in repr(f)
+    assert weakref.ref(f)() is f
+    f.note = f  # a cycle that the collector sees
+    del f.note
+    for bad in ((), (ufunc,), (ufunc, ufunc, 3), (f, ufunc, "p"), (ufunc, None, "p")):
+        with pytest.raises(TypeError):
+            _core.KeywordUfunc(*bad)
+    with pytest.raises(TypeError):
+        _core.KeywordUfunc(ufunc, ufunc, keyword="p")
 
 
 # ---- other array types ------------------------------------------------------------------
@@ -716,6 +732,7 @@ def test_nothing_is_left_behind():
     resource = pytest.importorskip("resource")
     f = getattr(_core, UNARY[0])
     x = np.ones(100)
+    word = _core.op_info(BINARY[0])["attrs"][0][0]
 
     def errors():
         for bad in (np.array([None]), np.array([1j])):
@@ -731,13 +748,22 @@ def test_nothing_is_left_behind():
             _core.set_num_threads(0)
         _core.ufuncs(_core.tables()[0])
         f(x)
+        with_keyword = getattr(activations, BINARY[0])
+        with_keyword(x)
+        with_keyword(x, out=x, **{word: 1.0})
+        with pytest.raises(TypeError):
+            with_keyword(x, x)
+        with pytest.raises(TypeError):
+            with_keyword(x, gamma=1, **{word: 1.0})
+        cycle = _core.KeywordUfunc(f, f, word)
+        cycle.me = cycle
         _core.tables(), _core.isa(), _core.get_num_threads()
 
     for _ in range(50):
         errors()
     gc.collect()
     [lib] = [o for o in gc.get_referents(_core) if type(o).__name__ == "PyCapsule"]
-    held = (f, x, _core, lib)
+    held = (f, x, _core, lib, word, getattr(_core, BINARY[0]), _core.KeywordUfunc)
     blocks, counts = sys.getallocatedblocks(), [sys.getrefcount(o) for o in held]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for _ in range(500):

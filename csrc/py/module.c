@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/cpu.h"
+#include "py/keyword.h"
 #include "py/ufunc.h"
 
 enum { MAX_THREADS = 1024 };
@@ -228,7 +229,7 @@ static int module_exec(PyObject *module)
         return -1;
     if (PyModule_AddStringConstant(module, "compiler", COMPILER) < 0)
         return -1;
-    if (pa_py_ufuncs_add(module, state) < 0)
+    if (pa_py_ufuncs_add(module, state) < 0 || pa_py_keyword_add(module) < 0)
         return -1;
     return pa_py_graph_add(module, state);
 }

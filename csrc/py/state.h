@@ -30,13 +30,13 @@ enum {
     PA_PY_OPTIMIZER,
     PA_PY_TAPE,
     PA_PY_INFERENCE,
+    PA_PY_KEYWORD,
     PA_PY_N_TYPES
 };
 
 typedef struct pa_state {
-    pa_lib *lib; /* tables of the chosen ISA, and the threads */
-    PyObject
-        *lib_owner; /* owned: capsule that frees lib; hold it to outlive the module */
+    pa_lib *lib;         /* tables of the chosen ISA, and the threads */
+    PyObject *lib_owner; /* owned: a capsule that frees lib; holding it outlives the module */
     PyTypeObject *type[PA_PY_N_TYPES]; /* owned, or NULL */
 } pa_state;
 
