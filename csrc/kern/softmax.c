@@ -25,7 +25,8 @@ double PA_(pa_soft_max)(const real *x, size_t n, double max)
 PA_INLINE vd exp_wide(vd t, vd t_lo, vd *lo)
 {
     vd k;
-    vdd m = vdd_exp_parts((vdd){vd_clamp(t, -760, 1), t_lo}, &k); /* exp(-760) is 0 */
+    vd low = vd_set1(-760); /* its exp is 0 */
+    vdd m = vdd_exp_parts((vdd){vd_max(low, t), t_lo}, &k);
     *lo = vd_scale(m.l, k);
     return vd_scale(m.h, k);
 }
@@ -53,7 +54,7 @@ PA_INLINE vd exp_wide(vd t, vd t_lo, vd *lo)
 {
     (void)t_lo;
     *lo = vd_zero();
-    return vd_exp(vd_clamp(t, -600, 1));
+    return vd_exp(vd_max(vd_set1(-600), t)); /* NaN stays */
 }
 
 #endif
@@ -62,7 +63,8 @@ typedef struct sums {
     vd below, below_lo, ties;
 } sums;
 
-PA_INLINE vd one(vd x, vd max, vd *lo, sums *s)
+/* `apart`: elements that reach the maximum are counted, not added. */
+PA_INLINE vd one(vd x, vd max, vd *lo, sums *s, bool apart)
 {
     vd t_lo = vd_zero();
 #ifdef PA_REAL_IS_DOUBLE
@@ -73,9 +75,12 @@ PA_INLINE vd one(vd x, vd max, vd *lo, sums *s)
     vd t = vd_sub(x, max);
 #endif
     vd e = exp_wide(t, t_lo, lo);
-    vdm top = vd_eq(t, vd_zero());
-    vd under = vd_sel(top, vd_zero(), e);
-    s->ties = vd_add(s->ties, vd_sel(top, vd_set1(1), vd_zero()));
+    vd under = e;
+    if (apart) {
+        vdm top = vd_eq(t, vd_zero());
+        under = vd_sel(top, vd_zero(), e);
+        s->ties = vd_add(s->ties, vd_sel(top, vd_set1(1), vd_zero()));
+    }
 #ifdef PA_REAL_IS_DOUBLE
     vdd sum = vdd_two_sum(s->below, under);
     s->below = sum.h;
@@ -86,13 +91,14 @@ PA_INLINE vd one(vd x, vd max, vd *lo, sums *s)
     return e;
 }
 
-void PA_(pa_soft_exps)(double *e, double *e_lo, const real *x, size_t n, pa_soft *s)
+PA_INLINE void exps(double *e, double *e_lo, const real *x, size_t n, pa_soft *s,
+                    bool apart)
 {
     vd max = vd_set1(s->max), lo;
     sums a = {vd_zero(), vd_zero(), vd_zero()};
     size_t i = 0;
     for (; i + VD_N <= n; i += VD_N) {
-        vd_store(e + i, one(vd_load_real(x + i), max, &lo, &a));
+        vd_store(e + i, one(vd_load_real(x + i), max, &lo, &a, apart));
 #ifdef PA_REAL_IS_DOUBLE
         vd_store(e_lo + i, lo);
 #endif
@@ -101,7 +107,7 @@ void PA_(pa_soft_exps)(double *e, double *e_lo, const real *x, size_t n, pa_soft
         double pad[VD_N];
         for (size_t j = 0; j < VD_N; j++)
             pad[j] = i + j < n ? (double)x[i + j] : -INFINITY;
-        vd_store_n(e + i, one(vd_load(pad), max, &lo, &a), (int)(n - i));
+        vd_store_n(e + i, one(vd_load(pad), max, &lo, &a, apart), (int)(n - i));
 #ifdef PA_REAL_IS_DOUBLE
         vd_store_n(e_lo + i, lo, (int)(n - i));
 #endif
@@ -124,6 +130,16 @@ void PA_(pa_soft_exps)(double *e, double *e_lo, const real *x, size_t n, pa_soft
 #else
     s->below += below;
 #endif
+}
+
+void PA_(pa_soft_exps)(double *e, double *e_lo, const real *x, size_t n, pa_soft *s)
+{
+    exps(e, e_lo, x, n, s, true);
+}
+
+void PA_(pa_soft_exps_whole)(double *e, double *e_lo, const real *x, size_t n, pa_soft *s)
+{
+    exps(e, e_lo, x, n, s, false);
 }
 
 PA_INLINE vd quotient(vd e, const double *e_lo, size_t i, size_t n, const pa_soft *s)

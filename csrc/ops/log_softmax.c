@@ -74,7 +74,8 @@ static void forward_chunk(void *arg, ptrdiff_t chunk, int worker)
     pa_chunk(w->g.rows, w->g.per, chunk, &lo, &hi);
     for (; lo < hi; lo++) {
         size_t at = pa_soft_base(&w->g, lo);
-        pa_soft s = pa_soft_row_sums((pa_soft_row){w->x + at, stride, n}, e, e_lo, tmp);
+        pa_soft s =
+            pa_soft_row_sums((pa_soft_row){w->x + at, stride, n}, e, e_lo, tmp, false);
         w->saved[2 * lo] = s.max;
         w->saved[2 * lo + 1] = s.rest;
         double log_lo, log_sum = PA_(pa_soft_log)(&s, &log_lo);

@@ -60,7 +60,7 @@ static double logits_row(const real *x, const real *t, real *g, size_t n, smooth
                          double scale)
 {
     double e[PA_SOFT_BLOCK], e_lo[PA_SOFT_BLOCK];
-    pa_soft s = pa_soft_row_sums((pa_soft_row){x, 1, n}, e, e_lo, NULL);
+    pa_soft s = pa_soft_row_sums((pa_soft_row){x, 1, n}, e, e_lo, NULL, false);
     double log_lo, log_sum = PA_(pa_soft_log)(&s, &log_lo);
     totals a = {0, 0, 0};
     for (size_t i = 0; i < n; i += PA_SOFT_BLOCK) {

@@ -19,7 +19,7 @@
 static double logits_row(const real *x, size_t t, real *g, size_t n, double scale)
 {
     double e[PA_SOFT_BLOCK], e_lo[PA_SOFT_BLOCK];
-    pa_soft s = pa_soft_row_sums((pa_soft_row){x, 1, n}, e, e_lo, NULL);
+    pa_soft s = pa_soft_row_sums((pa_soft_row){x, 1, n}, e, e_lo, NULL, false);
     double log_lo, log_sum = PA_(pa_soft_log)(&s, &log_lo), p = scale / s.sum;
     for (size_t i = 0; i < n; i += PA_SOFT_BLOCK) {
         size_t k = n - i < PA_SOFT_BLOCK ? n - i : PA_SOFT_BLOCK;

@@ -42,12 +42,12 @@ static void forward_row(pa_soft_row x, real *y)
 {
     double e[PA_SOFT_BLOCK], e_lo[PA_SOFT_BLOCK];
     real tmp[PA_SOFT_BLOCK];
-    pa_soft s = pa_soft_row_sums(x, e, e_lo, tmp);
+    pa_soft s = pa_soft_row_sums(x, e, e_lo, tmp, true);
     for (size_t i = 0; i < x.n; i += PA_SOFT_BLOCK) {
         size_t k = x.n - i < PA_SOFT_BLOCK ? x.n - i : PA_SOFT_BLOCK;
         if (x.n > PA_SOFT_BLOCK) { /* again: cheaper than keeping them all */
             pa_soft again = pa_soft_start(s.max);
-            PA_(pa_soft_exps)(e, e_lo, pa_soft_piece(x, i, k, tmp), k, &again);
+            PA_(pa_soft_exps_whole)(e, e_lo, pa_soft_piece(x, i, k, tmp), k, &again);
         }
         if (x.stride == 1) {
             PA_(pa_soft_scale)(y + i, e, e_lo, k, &s);
@@ -87,8 +87,14 @@ PA_INLINE void backward_row(real *dx, const real *y, const real *dy, size_t n,
                             size_t stride)
 {
     size_t top = 0;
-    for (size_t i = 1; i < n; i++)
-        top = y[i * stride] > y[top * stride] ? i : top;
+    if (stride == 1) { /* found in vectors, then looked up */
+        double most = PA_(pa_soft_max)(y, n, 0);
+        while (top + 1 < n && (double)y[top] < most)
+            top++;
+    } else {
+        for (size_t i = 1; i < n; i++)
+            top = y[i * stride] > y[top * stride] ? i : top;
+    }
     double base = (double)dy[top * stride], sum = 0, t[PA_SOFT_BLOCK];
     for (size_t i = 0; i < n; i += PA_SOFT_BLOCK) {
         size_t k = n - i < PA_SOFT_BLOCK ? n - i : PA_SOFT_BLOCK;
