@@ -119,6 +119,7 @@ class Layer:
         graph = _core.Graph()
         one: Any = (1, *input_shape[1:])
         out = self.call(graph.input(one, self.dtype), training=False)
+        keeps_batch(out, 1, f"layer {self.name!r}")
         return (None, *out.shape[1:])
 
     def get_config(self) -> dict[str, Any]:
@@ -239,6 +240,15 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
+
+
+def keeps_batch(value: Any, rows: int, whose: str) -> None:
+    """Raises ValueError unless the value's first axis is the batch, of so many rows."""
+    if value.shape[:1] != (rows,):
+        raise ValueError(
+            f"{whose}: gives shape {value.shape} for a batch of {rows}; expected the batch to "
+            "stay the first axis"
+        )
 
 
 def sample_shape(shape: Any) -> tuple[int, ...]:

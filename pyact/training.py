@@ -15,6 +15,7 @@ import numpy as np
 from . import _core, losses, metrics, optimizers
 from ._names import real, whole
 from .callbacks import CallbackList, History
+from .layers import keeps_batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -144,6 +145,7 @@ class _Compiled:
         shape = model.input_shape[1:]
         x = graph.input((batch, *shape), model.dtype)
         prediction = model(x, training=kind == "train")
+        keeps_batch(prediction, batch, f"model {model.name!r}")
         self.shape = tuple(prediction.shape[1:])
         self.dtype = prediction.dtype
         self.targets: list[tuple[str, str]] = []  # (kind of target, name)
@@ -524,6 +526,7 @@ def inference(model: Model, batch_size: int | None = None, *, frozen: bool) -> A
         graph = _core.Graph()
         x = graph.input((rows, *input_shape), dtype)
         out = model.call(x, training=False)
+        keeps_batch(out, rows, f"model {model.name!r}")
         graph.freeze(copies)
         return _core.Program(graph, outputs=(out if out.id != x.id else out * 1.0,))
 

@@ -547,3 +547,39 @@ def test_infinite_and_nan_inputs_are_numbers():
     assert np.isnan(got[4]).all()
     keep = np.arange(12) != 4
     same_bits("rows without NaN", got[keep], want[keep])
+
+
+class Folded(layers.Layer):
+    """A layer that breaks the one rule of `call`: the first axis stays the batch."""
+
+    def __init__(self, how):
+        super().__init__(name="folded")
+        self.how = how
+
+    def call(self, x, training=False):
+        return self.how(x)
+
+
+@pytest.mark.parametrize("how", [
+    ops.transpose, ops.sum, lambda x: ops.sum(x, axis=0), lambda x: ops.reshape(x, shape=(-1, 1)),
+    lambda x: ops.reshape(x, shape=(1, -1)), lambda x: ops.concatenate([x, x]),
+])  # fmt: skip
+@pytest.mark.parametrize("features", [1, 3])
+def test_a_layer_that_loses_the_batch_is_named(how, features):
+    x = np.ones((300, features))
+    with pytest.raises(ValueError, match=r"folded|sequential") as caught:
+        model = pyact.Sequential([Input((features,)), Folded(how)])
+        assert model.predict(x).shape[0] != 300, "a layer over one feature may be right"
+    assert "batch" in str(caught.value)
+
+
+def test_results_of_another_length_are_refused_in_c():
+    """run_loop looks for itself: a result is written only where there is room."""
+    graph = _core.Graph()
+    x = graph.input((2, 3), "float32")
+    tall = graph.apply("reshape", (x,), {"shape": (6, 1)})
+    program = _core.Program(graph, outputs=(tall,))
+    feeds = (("x", np.ones((4, 3), np.float32), 0, False),)
+    with says(ValueError, "output 0", "row"):
+        _core.run_loop(program, None, feeds, 4, 2, None, 0, 2, 0, 0, None, None, (None,),
+                       (np.zeros((4, 1), np.float32),), None, None)  # fmt: skip

@@ -282,6 +282,20 @@ static int check_order(const loop *l, PyObject *feeds)
     return 0;
 }
 
+/* Does output i of a program for `rows` rows fill what is there for `like`? */
+static bool fits(pa_program *p, int i, int64_t rows, const pa_tensor *like, bool by_row)
+{
+    if (!p)
+        return true;
+    const pa_tensor *t = pa_program_output(p, i);
+    if (!t || t->dtype != like->dtype)
+        return false;
+    if (!by_row)
+        return t->size == like->size;
+    return t->rank > 0 && t->dim[0] == rows &&
+           elements_per_row(t) == elements_per_row(like);
+}
+
 /* sums and results: tuples with an array or None per output. */
 static int get_outputs(loop *l, PyObject *sums, PyObject *results)
 {
@@ -303,8 +317,12 @@ static int get_outputs(loop *l, PyObject *sums, PyObject *results)
             get_array(result, pa_py_npy_type(t->dtype), need, true, "results",
                       &l->result[n]) < 0)
             return -1;
-        if (result != Py_None && t->rank == 0) {
-            PyErr_Format(PyExc_TypeError, "run_loop: output %d has no rows", n);
+        bool by_row = result != Py_None, used = by_row || sum != Py_None;
+        if (used && (!fits(l->a.full, n, l->a.batch, t, by_row) ||
+                     !fits(l->a.rest, n, l->a.rows % l->a.batch, t, by_row))) {
+            PyErr_Format(PyExc_ValueError,
+                         "run_loop: output %d has not one row for each row of the batch",
+                         n);
             return -1;
         }
     }
