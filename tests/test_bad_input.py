@@ -560,16 +560,15 @@ class Folded(layers.Layer):
         return self.how(x)
 
 
-@pytest.mark.parametrize("how", [
-    ops.transpose, ops.sum, lambda x: ops.sum(x, axis=0), lambda x: ops.reshape(x, shape=(-1, 1)),
-    lambda x: ops.reshape(x, shape=(1, -1)), lambda x: ops.concatenate([x, x]),
+@pytest.mark.parametrize("features, how", [
+    (3, ops.transpose), (3, ops.sum), (3, lambda x: ops.sum(x, axis=0)),
+    (1, lambda x: ops.sum(x, axis=0)),  # (1,) looks right for a batch of one
+    (3, lambda x: ops.reshape(x, shape=(-1, 1))), (3, lambda x: ops.concatenate([x, x])),
 ])  # fmt: skip
-@pytest.mark.parametrize("features", [1, 3])
-def test_a_layer_that_loses_the_batch_is_named(how, features):
-    x = np.ones((300, features))
+def test_a_layer_that_loses_the_batch_is_named(features, how):
     with pytest.raises(ValueError, match=r"folded|sequential") as caught:
         model = pyact.Sequential([Input((features,)), Folded(how)])
-        assert model.predict(x).shape[0] != 300, "a layer over one feature may be right"
+        model.predict(np.ones((300, features)))
     assert "batch" in str(caught.value)
 
 
