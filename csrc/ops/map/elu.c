@@ -43,6 +43,19 @@ PA_INLINE vd df(vd x, vd alpha)
     return vd_sel(vd_gt(x, vd_zero()), vd_set1(1), y);
 }
 
+#define MAP_BOTH
+
+PA_INLINE void f_df(vd x, vd alpha, vd *y, vd *dy)
+{
+    const vd zero = vd_zero(), one = vd_set1(1);
+    vd s, q;
+    vd_exp_parts(vd_clamp(x, LOW, 0), &s, &q);
+    vd w = vd_mul(alpha, vd_fma(s, q, vd_sub(s, one)));
+    vd e = vd_mul(alpha, vd_fma(s, q, s));
+    *y = vd_sel(vd_ge(x, zero), x, w);
+    *dy = vd_sel(vd_gt(x, zero), one, e);
+}
+
 #define MAP_ROUND_F  11
 #define MAP_ROUND_DF 11
 

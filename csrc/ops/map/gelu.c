@@ -129,6 +129,24 @@ PA_INLINE vd df(vd x)
     return vd_sel(vd_gt(x, vd_zero()), vd_sub(vd_set1(1), w), w);
 }
 
+#define MAP_BOTH
+
+PA_INLINE void f_df(vd x, vd *y, vd *dy)
+{
+    const vd one = vd_set1(1);
+    vdm plus = vd_gt(x, vd_zero());
+    vd a = vd_min(vd_set1(CLAMP), vd_abs(x));
+    vd e = vd_exp(vd_mul(vd_mul(a, a), vd_set1(-0.5)));
+    vd d = vd_add(vd_sub(vd_set1(A0), a), vd_set1(A0_LO));
+    /* both quotients by one division */
+    vd rq = vd_poly(r_q, COUNT(r_q), a), hq = vd_poly(h_q, COUNT(h_q), a);
+    vd er = vd_div(e, vd_mul(rq, hq));
+    vd t = vd_mul(vd_mul(er, hq), vd_poly(r_p, COUNT(r_p), a));
+    vd w = vd_mul(vd_mul(er, rq), vd_mul(d, vd_poly(h_p, COUNT(h_p), a)));
+    *y = vd_mul(vd_max(vd_set1(-CLAMP), x), vd_sel(plus, vd_sub(one, t), t));
+    *dy = vd_sel(plus, vd_sub(one, w), w);
+}
+
 #define MAP_ROUND_F  11
 #define MAP_ROUND_DF 11
 

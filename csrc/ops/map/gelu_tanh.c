@@ -89,6 +89,27 @@ PA_INLINE vd df(vd x)
     return vd_sel(vd_gt(x, vd_zero()), vd_sub(one, w), w);
 }
 
+#define MAP_BOTH
+
+PA_INLINE void f_df(vd x, vd *y, vd *dy)
+{
+    const vd one = vd_set1(1);
+    vdm plus = vd_gt(x, vd_zero());
+    vd a = vd_min(vd_set1(CLAMP), vd_abs(x)), s, q;
+    vd d = vd_sub(vd_sub(a, vd_set1(A0)), vd_set1(A0_LO));
+    vd sum = vd_fma(a, vd_add(a, vd_set1(A0)), vd_set1(A0 * A0));
+    vd slope = vd_fma(vd_set1(C1), sum, vd_set1(C0));
+    vd slope3 = vd_fma(vd_set1(C13), sum, vd_set1(C0));
+    vd_exp_parts(vd_neg(vd_mul(d, slope)), &s, &q);
+    vd m = vd_fma(s, q, vd_sub(s, one));
+    vd e = vd_mul(vd_set1(E0), vd_fma(s, q, s));
+    vd root = vd_fnma(d, slope3, vd_mul(vd_set1(E0), m));
+    vd r = vd_div(one, vd_add(one, e)), er = vd_mul(e, r);
+    vd w = vd_mul(er, vd_mul(root, r));
+    *y = vd_mul(vd_max(vd_set1(-CLAMP), x), vd_sel(plus, r, er));
+    *dy = vd_sel(plus, vd_sub(one, w), w);
+}
+
 #define MAP_ROUND_F  11
 #define MAP_ROUND_DF 11
 

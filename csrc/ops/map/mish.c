@@ -85,6 +85,25 @@ PA_INLINE vd df(vd x)
     return vd_div(vd_mul(e, b), vd_mul(n2, n2));
 }
 
+#define MAP_BOTH
+
+PA_INLINE void f_df(vd x, vd *y, vd *dy)
+{
+    const vd two = vd_set1(2);
+    vd t = vd_clamp(x, LOW, HIGH), s, q;
+    vd d = vd_sub(vd_sub(t, vd_set1(X0)), vd_set1(X0_LO));
+    vd_exp_parts(d, &s, &q);
+    vd h = vd_mul(vd_set1(E0), vd_fma(s, q, vd_sub(s, vd_set1(1))));
+    vd e = vd_mul(vd_set1(E0), vd_fma(s, q, s));
+    vd k = vd_fma(vd_set1(4), t, vd_set1(E0 * E0 + 4 * E0 + 6));
+    k = vd_fma(e, vd_add(e, vd_set1(4 + E0)), k);
+    vd b = vd_fma(h, k, vd_mul(vd_set1(4 + 4 * E0), d));
+    vd n = vd_mul(e, vd_add(e, two));
+    vd r = vd_div(vd_set1(1), vd_add(n, two));
+    *y = vd_mul(vd_max(vd_set1(LOW), x), vd_mul(n, r));
+    *dy = vd_mul(vd_mul(e, r), vd_mul(b, r));
+}
+
 #define MAP_ROUND_F  11
 #define MAP_ROUND_DF 12
 

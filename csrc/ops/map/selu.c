@@ -50,6 +50,19 @@ PA_INLINE vd df(vd x)
     return vd_sel(vd_gt(x, vd_zero()), vd_set1(SCALE), y);
 }
 
+#define MAP_BOTH
+
+PA_INLINE void f_df(vd x, vd *y, vd *dy)
+{
+    const vd zero = vd_zero(), scale = vd_set1(SCALE), scale_alpha = vd_set1(SCALE_ALPHA);
+    vd s, q;
+    vd_exp_parts(vd_clamp(x, LOW, 0), &s, &q);
+    vd w = vd_mul(scale_alpha, vd_fma(s, q, vd_sub(s, vd_set1(1))));
+    vd e = vd_mul(scale_alpha, vd_fma(s, q, s));
+    *y = vd_sel(vd_ge(x, zero), vd_mul(scale, x), w);
+    *dy = vd_sel(vd_gt(x, zero), scale, e);
+}
+
 #define MAP_ROUND_F  11
 #define MAP_ROUND_DF 11
 

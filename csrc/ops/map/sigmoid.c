@@ -43,6 +43,17 @@ PA_INLINE vd df(vd x)
     return vd_div(e, vd_mul(d, d));
 }
 
+#define MAP_BOTH
+
+PA_INLINE void f_df(vd x, vd *y, vd *dy)
+{
+    const vd one = vd_set1(1);
+    vd e = vd_exp(vd_max(vd_set1(-CLAMP), vd_neg(vd_abs(x))));
+    vd r = vd_div(one, vd_add(one, e)), er = vd_mul(e, r);
+    *y = vd_sel(vd_lt(x, vd_zero()), er, r);
+    *dy = vd_mul(er, r);
+}
+
 #define MAP_ROUND_F  11
 #define MAP_ROUND_DF 11
 

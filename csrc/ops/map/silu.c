@@ -78,6 +78,25 @@ PA_INLINE vd df(vd x, vd beta)
     return vd_sel(vd_gt(z, vd_zero()), vd_sub(one, w), w);
 }
 
+#define MAP_BOTH
+
+PA_INLINE void f_df(vd x, vd beta, vd *y, vd *dy)
+{
+    const vd one = vd_set1(1);
+    vd z = vd_mul(beta, x), s, q;
+    vdm plus = vd_gt(z, vd_zero());
+    vd a = vd_min(vd_set1(CLAMP), vd_abs(z));
+    vd d = vd_sub(vd_sub(a, vd_set1(A0)), vd_set1(A0_LO));
+    vd_exp_parts(vd_neg(d), &s, &q);
+    vd m = vd_fma(s, q, vd_sub(s, one));
+    vd e = vd_mul(vd_set1(E0), vd_fma(s, q, s));
+    vd root = vd_sub(vd_mul(vd_set1(E0), m), d);
+    vd r = vd_div(one, vd_add(one, e)), er = vd_mul(e, r);
+    vd w = vd_mul(er, vd_mul(root, r));
+    *y = vd_mul(vd_max(vd_set1(-MOST), x), vd_sel(plus, r, er));
+    *dy = vd_sel(plus, vd_sub(one, w), w);
+}
+
 #define MAP_ROUND_F  11
 #define MAP_ROUND_DF 11
 

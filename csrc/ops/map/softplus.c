@@ -68,6 +68,21 @@ PA_INLINE vd df(vd x)
     return vd_div(one, vd_add(one, e));
 }
 
+#define MAP_BOTH
+
+PA_INLINE void f_df(vd x, vd *y, vd *dy)
+{
+    const vd zero = vd_zero(), one = vd_set1(1);
+    vd e = vd_exp(vd_max(vd_set1(-CLAMP), vd_neg(vd_abs(x))));
+    /* e P / Q and 1 / (1 + e) by one division */
+    vd b = vd_add(one, e), q = vd_poly(l_q, COUNT(l_q), e);
+    vd r = vd_div(one, vd_mul(b, q));
+    vd l = vd_mul(vd_mul(e, vd_poly(l_p, COUNT(l_p), e)), vd_mul(b, r));
+    vd s = vd_mul(q, r);
+    *y = vd_add(vd_max(zero, x), l);
+    *dy = vd_sel(vd_lt(x, zero), vd_mul(e, s), s);
+}
+
 #define MAP_ROUND_F  11
 #define MAP_ROUND_DF 11
 

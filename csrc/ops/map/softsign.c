@@ -46,6 +46,16 @@ PA_INLINE vd df(vd x)
 #endif
 }
 
+#define MAP_BOTH
+
+PA_INLINE void f_df(vd x, vd *y, vd *dy)
+{
+    vd b = vd_clamp(x, -HUGE_X, HUGE_X);
+    vd r = vd_div(vd_set1(1), vd_add(vd_set1(1), vd_abs(b)));
+    *y = vd_mul(b, r);
+    *dy = vd_mul(r, r);
+}
+
 #define MAP_ROUND_F  4
 #define MAP_ROUND_DF 5
 

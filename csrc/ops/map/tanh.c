@@ -41,6 +41,18 @@ PA_INLINE vd df(vd x)
     return vd_div(vd_mul(vd_set1(4), e), vd_mul(d, d));
 }
 
+#define MAP_BOTH
+
+PA_INLINE void f_df(vd x, vd *y, vd *dy)
+{
+    vd s, q;
+    vd_exp_parts(vd_clamp(vd_add(x, x), -CLAMP, CLAMP), &s, &q);
+    vd w = vd_fma(s, q, vd_sub(s, vd_set1(1))), e = vd_fma(s, q, s);
+    vd r = vd_div(vd_set1(1), vd_add(w, vd_set1(2)));
+    *y = vd_copysign(vd_mul(w, r), x);
+    *dy = vd_mul(vd_mul(vd_set1(4), vd_mul(e, r)), r);
+}
+
 #define MAP_ROUND_F  11
 #define MAP_ROUND_DF 11
 
