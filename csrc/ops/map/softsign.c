@@ -17,11 +17,15 @@ PA_INLINE vd f(vd x)
 
 PA_INLINE vd df(vd x)
 {
-    const vd one = vd_set1(1), zero = vd_zero();
+    /* squares of small numbers lose bits on the way: scale them by 2^400, and back once
+     */
     vd a = vd_min(vd_set1(0x1p900), vd_abs(x)); /* its square is out of range */
-    vdd q = vdd_div(vdd_of(1, 0), vdd_two_sum(one, a));
+    vdm big = vd_gt(a, vd_set1(0x1p400));
+    vdd q = vdd_div(vdd_of(1, 0), vdd_two_sum(vd_set1(1), a));
+    q = vdd_shift(q, vd_sel(big, vd_set1(0x1p200), vd_set1(1)));
     vd y = vdd_round(vdd_mul(q, q));
-    return vd_sel(vd_eq(vd_abs(x), vd_set1((double)INFINITY)), zero, y);
+    y = vd_mul(y, vd_sel(big, vd_set1(0x1p-400), vd_set1(1)));
+    return vd_sel(vd_eq(vd_abs(x), vd_set1((double)INFINITY)), vd_zero(), y);
 }
 
 #else
