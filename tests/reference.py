@@ -466,8 +466,8 @@ def _dense_cases() -> list[Case]:
 
 ROWS["dense"] = Row(
     _dense, _dense_cases, vjp=_dense_vjp, size=_dense_size, grad_size=_dense_grad_size,
-    big=lambda: Case((normal((203, 301), "x", scale=0.1), normal((301, 307), "k"),
-                      normal((307,), "b")), {"activation": "gelu"}),
+    big=lambda: Case((normal((131, 257), "x", scale=0.1), normal((257, 211), "k"),
+                      normal((211,), "b")), {"activation": "tanh"}),
     ulps=(8, 8), grad_ulps=(8, 8), why="as matmul, then the activation's slope",
     smooth=lambda case: not ROWS.get(case.attrs.get("activation"), ROWS["tanh"]).kinks,
 )  # fmt: skip

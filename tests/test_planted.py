@@ -68,8 +68,8 @@ def plant(csrc):
         "ops/map/gelu.c", lambda t: replace_function(t, "f", "", "z * erf(z * 0.7071067811865476)")
     )
     # the last element of a vector's tail is left out
-    tail = replaced((csrc / "kern/map.h").read_text(), "(size_t)n * sizeof(real)",
-                    "(size_t)(n - (n > 1)) * sizeof(real)")  # fmt: skip
+    tail = (csrc / "kern/map.h").read_text()
+    tail = replaced(tail, "(int)n, fixed);", "(int)(n - (n > 1)), fixed);")
     (csrc / "kern/map_planted.h").write_text(tail)
     edit("ops/map/softsign.c", lambda t: replaced(t, '"kern/map.h"', '"kern/map_planted.h"'))
     # an operator that cannot work in place says that it can
