@@ -4,9 +4,9 @@
  * Every thread owns its strips: no barrier, no shared buffer, no memory from outside.
  *
  * Measured on AVX-512, tiles at 91 to 94 % of peak: reading A in place costs nothing,
- * except where the row stride is a multiple of 4 KB, so that all the rows of a tile
- * fall into one cache set (8 % of a 128 x 1024 x 1024 product); such rows are copied, a
- * tile's worth at a time. */
+ * except where its rows are a multiple of 4 KB apart, so that all the rows of a tile fall
+ * into one set of the first-level cache. There lower tiles help (128 x 512 x 512 in
+ * float64: 1.25 ms instead of 1.44); copying the rows was no better. */
 #include "kern/gemm.h"
 
 #include <string.h>
@@ -19,7 +19,7 @@ enum {
     KC = PA_GEMM_KC,
     STRIP = 256 / sizeof(real),      /* columns of a chunk; 64 KB of packed B */
     MAX_ROWS = 256,                  /* rows of a chunk; 256 KB of A in f32 */
-    A_PAD = 64 / sizeof(real),       /* keeps copied rows out of one cache set */
+    ALIAS_ROWS = 7,                  /* of 8 ways of a cache set, one is for B and C */
     DIRECT_TILES = 3,                /* up to here B is not worth packing */
     FLIP_COLS = 16,                  /* most columns of C that are made rows */
     MIN_PARALLEL_FLOPS = 1000000,    /* about 10 us */
@@ -103,29 +103,16 @@ typedef struct block {
     ahead next;
 } block;
 
-/* The m rows of A from i on where the tiles read them, at row stride *ars: in place, or a
- * copy. (A column of A, where A is transposed, is best read in place always.) */
-static const real *rows_of_a(const gemm *g, const block *t, size_t i, size_t m,
-                             ptrdiff_t *ars, real *copy)
-{
-    const real *a = g->a + (ptrdiff_t)(t->row + i) * g->ars + (ptrdiff_t)t->k0 * g->acs;
-    *ars = g->ars;
-    if (g->acs != 1 || m <= 4 || !aliases(g->ars) || t->cols <= TILE_COLS)
-        return a;
-    *ars = KC + A_PAD;
-    PA_(pa_gemm_copy)(m, t->k, a, g->ars, copy, *ars);
-    return copy;
-}
-
 static void multiply_block(const gemm *g, block *t)
 {
-    _Alignas(64) real copy[TILE_ROWS * (KC + A_PAD)];
-    const size_t tiles = (t->rows + TILE_ROWS - 1) / TILE_ROWS;
+    const bool low = g->acs == 1 && aliases(g->ars) && TILE_ROWS > ALIAS_ROWS;
+    const size_t most = low ? ALIAS_ROWS : TILE_ROWS;
+    const size_t tiles = (t->rows + most - 1) / most;
     for (size_t at = 0; at < tiles; at++) {
         size_t i, m;
-        ptrdiff_t ars;
         cut(t->rows, tiles, at, &i, &m);
-        const real *a = rows_of_a(g, t, i, m, &ars, copy);
+        const real *a =
+            g->a + (ptrdiff_t)(t->row + i) * g->ars + (ptrdiff_t)t->k0 * g->acs;
         const real *b = t->b;
         for (size_t j = 0; j < t->cols; j += TILE_COLS, b += t->panel) {
             const int n = t->cols - j < TILE_COLS ? (int)(t->cols - j) : TILE_COLS;
@@ -135,7 +122,7 @@ static void multiply_block(const gemm *g, block *t)
                 fetch(&t->next);
             if (g->far && t->k > 16)
                 fetch_tile(c, t->ldc, m, n);
-            tile_table[vecs - 1][m - 1](t->k, a, ars, g->acs, b, t->ldb, t->add, c,
+            tile_table[vecs - 1][m - 1](t->k, a, g->ars, g->acs, b, t->ldb, t->add, c,
                                         t->ldc, n);
         }
     }

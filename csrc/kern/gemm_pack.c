@@ -61,16 +61,3 @@ void PA_(pa_gemm_pack_b)(bool tb, size_t k, size_t cols, const real *b, ptrdiff_
             pack_rows(k, n, b + j, ldb, dst);
     }
 }
-
-void PA_(pa_gemm_copy)(size_t rows, size_t k, const real *a, ptrdiff_t lda, real *dst,
-                       ptrdiff_t ldd)
-{
-    const size_t whole = k - k % VR_N;
-    for (size_t i = 0; i < rows; i++, a += lda, dst += ldd) {
-        for (size_t p = 0; p < whole; p += VR_N)
-            vr_store(dst + p, vr_load(a + p));
-        if (whole < k)
-            vr_store_n(dst + whole, vr_load_n(a + whole, (int)(k - whole)),
-                       (int)(k - whole));
-    }
-}

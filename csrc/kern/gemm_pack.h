@@ -1,4 +1,4 @@
-/* gemm_pack.h - copies parts of A and B to where the tile kernels read them fastest. */
+/* gemm_pack.h - lays parts of B out as the tile kernels read them fastest. */
 #ifndef PA_GEMM_PACK_H
 #define PA_GEMM_PACK_H
 
@@ -9,10 +9,6 @@
  * vectors. b: (k, cols) at row stride ldb, or (cols, k) if tb. */
 void PA_(pa_gemm_pack_b)(bool tb, size_t k, size_t cols, const real *b, ptrdiff_t ldb,
                          real *dst, size_t panel);
-
-/* A copy of rows x k at row stride lda, to row stride ldd. */
-void PA_(pa_gemm_copy)(size_t rows, size_t k, const real *a, ptrdiff_t lda, real *dst,
-                       ptrdiff_t ldd);
 
 /* dst[j ldd + i] = src[i lds + j]. src: (rows, cols), dst: (cols, rows). */
 void PA_(pa_gemm_transpose)(size_t rows, size_t cols, const real *src, ptrdiff_t lds,
