@@ -22,6 +22,7 @@ enum {
     /* A woken thread needs 40 to 60 us to arrive, a spinning one 0.3: to spin as long
      * as a wake-up costs is at most twice the price of knowing the future. */
     SPIN_NS = 60000,
+    WAKE_NS = 50000,
     WAIT_NS = 240000,    /* the same for the runner; chunks last up to about 100 us */
     RELAX_PER_LOOK = 16, /* pauses between two looks at the clock */
 };
@@ -82,6 +83,7 @@ static int64_t wait_round(pa_pool *pool, int64_t seen)
                 return round;
             pa_cpu_relax();
         }
+        pa_thread_yield(); /* the runner itself may be waiting for this processor */
     }
     pa_mutex_lock(&pool->lock);
     pa_atomic_add(&pool->sleepers, 1);
@@ -92,14 +94,13 @@ static int64_t wait_round(pa_pool *pool, int64_t seen)
     return round;
 }
 
-static void take_chunks(pa_pool *pool, const pa_job *job, int worker)
+static bool take_chunk(pa_pool *pool, const pa_job *job, int worker)
 {
-    for (;;) {
-        int64_t i = pa_atomic_add(&pool->next, 1);
-        if (i >= job->n)
-            return;
-        job->task(job->arg, (ptrdiff_t)i, worker);
-    }
+    const int64_t i = pa_atomic_add(&pool->next, 1);
+    if (i >= job->n)
+        return false;
+    job->task(job->arg, (ptrdiff_t)i, worker);
+    return true;
 }
 
 /* Rounding and denormal mode are the caller's during the job; exceptions raised here
@@ -111,7 +112,8 @@ static void help(pa_pool *pool, int worker)
         const pa_job job = pool->job;
         const pa_fpu own = pa_fpu_get();
         pa_fpu_set((pa_fpu){job.fpu.control, 0});
-        take_chunks(pool, &job, worker);
+        while (take_chunk(pool, &job, worker))
+            ;
         const uint64_t raised = pa_fpu_get().flags;
         pa_fpu_set(own);
         if (raised)
@@ -140,14 +142,11 @@ static PA_THREAD_MAIN(worker_main, arg)
 /* ---- the runner: the thread that holds `state` ---------------------------------------
  */
 
-static void raise_round(pa_pool *pool)
+static void wake(pa_pool *pool)
 {
-    pa_atomic_add(&pool->round, 1);
-    if (pa_atomic_get(&pool->sleepers) > 0) {
-        pa_mutex_lock(&pool->lock);
-        pa_cond_wake_all(&pool->new_round);
-        pa_mutex_unlock(&pool->lock);
-    }
+    pa_mutex_lock(&pool->lock);
+    pa_cond_wake_all(&pool->new_round);
+    pa_mutex_unlock(&pool->lock);
 }
 
 static void start_workers(pa_pool *pool, int threads)
@@ -168,7 +167,8 @@ static void stop_workers(pa_pool *pool, int threads)
     if (pool->started + 1 <= threads)
         return;
     pa_atomic_set(&pool->keep, threads);
-    raise_round(pool);
+    pa_atomic_add(&pool->round, 1);
+    wake(pool);
     while (pool->started + 1 > threads)
         pa_thread_join(pool->worker[pool->started--].thread);
 }
@@ -194,6 +194,25 @@ static void wait_inside(pa_pool *pool)
         pa_atomic_set(&pool->runner_sleeps, 0);
         pa_mutex_unlock(&pool->lock);
     }
+}
+
+/* The runner's own share. Waking threads costs it some microseconds and they come late:
+ * it first sees from its own chunks whether they will find work. */
+static void run_share(pa_pool *pool)
+{
+    const pa_job *job = &pool->job;
+    if (pa_atomic_get(&pool->sleepers) > 0) {
+        const int64_t start = pa_nanoseconds();
+        for (int64_t done = 1; take_chunk(pool, job, 0); done++) {
+            const int64_t left = job->n - pa_atomic_get(&pool->next);
+            if ((pa_nanoseconds() - start) / done * left > WAKE_NS) {
+                wake(pool);
+                break;
+            }
+        }
+    }
+    while (take_chunk(pool, job, 0))
+        ;
 }
 
 static void run_inline(pa_task *task, void *arg, ptrdiff_t n)
@@ -263,8 +282,8 @@ static void run_job(pa_pool *pool, pa_task *task, void *arg, ptrdiff_t n, int th
     pa_atomic_set(&pool->next, 0);
     pa_atomic_set(&pool->flags, 0);
     pa_atomic_set(&pool->open, 1);
-    raise_round(pool);
-    take_chunks(pool, &pool->job, 0);
+    pa_atomic_add(&pool->round, 1);
+    run_share(pool);
     pa_atomic_set(&pool->open, 0);
     wait_inside(pool);
     const uint64_t raised = (uint64_t)pa_atomic_get(&pool->flags);
