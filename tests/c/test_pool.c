@@ -112,6 +112,43 @@ static void test_late_workers(void)
     pa_pool_free(pool);
 }
 
+/* A worker's chunk that takes long: the run must not return before it is done. */
+typedef struct patience {
+    pa_atomic entered, finished;
+} patience;
+
+static void take_long(void *arg, ptrdiff_t chunk, int worker)
+{
+    patience *p = arg;
+    (void)chunk;
+    if (worker != 0) {
+        pa_atomic_set(&p->entered, 1);
+        usleep(3000);
+    } else { /* long enough for the others to be woken, and to come */
+        for (int i = 0; i < 200 && !pa_atomic_get(&p->entered); i++)
+            usleep(100);
+    }
+    pa_atomic_add(&p->finished, 1);
+}
+
+static void test_waits_for_workers(void)
+{
+    pa_pool *pool = pa_pool_new(3);
+    bool helped[2] = {pa_cpu_count() == 1, pa_cpu_count() == 1};
+    for (int i = 0; i < 12; i++) {
+        if (i % 2) /* then the workers are asleep, else they spin */
+            usleep(2000);
+        patience p = {.entered = {0}};
+        pa_pool_run(pool, take_long, &p, 6);
+        CHECK(pa_atomic_get(&p.finished) == 6, "returned after %lld of 6 chunks",
+              (long long)pa_atomic_get(&p.finished));
+        helped[i % 2] |= pa_atomic_get(&p.entered) != 0;
+    }
+    CHECK(helped[0] && helped[1], "no worker ever came: spinning %d, asleep %d",
+          helped[0], helped[1]);
+    pa_pool_free(pool);
+}
+
 /* ---- nesting and concurrent callers --------------------------------------------------
  */
 
@@ -370,6 +407,7 @@ int main(void)
     alarm(120);
     test_every_chunk_once();
     test_late_workers();
+    test_waits_for_workers();
     test_nested();
     test_concurrent_callers();
     test_fork();
