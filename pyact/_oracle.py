@@ -335,9 +335,18 @@ class Quick:
         y = 4 * e / ((1 + e) * (1 + e))
         return y, 2 * self.u * y
 
+    def _above_half(self, x: Array, y: Array, bound: Array) -> Bounded:
+        """For f(x) = x/2 + c x^2 + ..., c > 0: where the second term is below all the bits of
+        float64, x/2 may be a tie of floats, and the next number above it rounds as f does."""
+        tiny = np.abs(x) < 2.0**-60
+        if self.real is np.float64 and tiny.any():
+            y = np.where(tiny, np.nextafter(x / 2, np.inf), y)
+            bound = np.where(tiny, 0, bound)
+        return y, bound
+
     def silu(self, x: Array) -> Bounded:
         y = np.maximum(x, self.low) * self._sigma(x)
-        return y, 2 * self.u * np.abs(y)
+        return self._above_half(x, y, 2 * self.u * np.abs(y))
 
     def silu_grad(self, x: Array) -> Bounded:
         b = np.clip(x, self.low, -self.low)
@@ -348,7 +357,7 @@ class Quick:
         b = np.clip(x, -25, 25)
         v = 2 * self.slope * (b + self.cubic * b * b * b)
         y = np.maximum(x, -25) * self._sigma(v)
-        return y, self.u * (2 + np.abs(v)) * np.abs(y)
+        return self._above_half(x, y, self.u * (2 + np.abs(v)) * np.abs(y))
 
     def gelu_tanh_grad(self, x: Array) -> Bounded:
         b = np.clip(x, -25, 25)
@@ -375,7 +384,7 @@ class Quick:
         t, e = self._normal(a)
         y = np.where(x > 0, 1 - t, t)
         b = np.maximum(x, -self.tail)
-        return b * y, np.abs(b) * (e + self.u * y)
+        return self._above_half(x, b * y, np.abs(b) * (e + self.u * y))
 
     def gelu_grad(self, x: Array) -> Bounded:
         a = np.minimum(np.abs(x), self.tail)

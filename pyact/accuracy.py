@@ -268,6 +268,9 @@ class Comparison:
                 if not self.least < abs(v) < self.most:
                     continue
                 off = abs(v - self._number(value[i]))
+                if bound[i] == 0:  # it only says that value rounds as v does
+                    same = self.form.round(v)[0] == self.form.round(self._number(value[i]))[0]
+                    off = 0 if same else off
                 if off > self._number(bound[i]) / 2:
                     raise OracleError(
                         f"{self.name}: at {float(x[i])!r} the oracle's formula is off by "
