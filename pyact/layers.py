@@ -52,8 +52,8 @@ __all__ = [
     "PReLU",
     "ReLU",
     "Reshape",
-    "Sigmoid",
     "SiLU",
+    "Sigmoid",
     "Softmax",
     "Softplus",
     "Softsign",
@@ -416,7 +416,7 @@ class PReLU(Layer):
     Source: He, Zhang, Ren and Sun, ICCV 2015.
 
     >>> PReLU()(np.array([[-1.0, 2.0]])).tolist()
-    [[-0.0, 2.0]]
+    [[0.0, 2.0]]
     """
 
     def __init__(self, alpha_initializer: Any = "zeros", **keywords: Any) -> None:
@@ -445,7 +445,7 @@ class ELU(_Named):
 
     Source: Clevert, Unterthiner and Hochreiter, ICLR 2016.
 
-    >>> ELU()(np.array([[-1.0]])).round(4).tolist()
+    >>> print(ELU()(np.array([[-1.0]])).round(4))
     [[-0.6321]]
     """
 
@@ -506,7 +506,7 @@ class GELU(Layer):
 
     Source: Hendrycks and Gimpel, arXiv:1606.08415.
 
-    >>> GELU()(np.array([[1.0]])).round(6).tolist()
+    >>> print(GELU()(np.array([[1.0]])).round(6))
     [[0.841345]]
     """
 

@@ -443,9 +443,9 @@ class Engine:
             if not parts:
                 raise ValueError("predict: the data gave no batch")
             return np.concatenate(parts)
-        if isinstance(x, np.ndarray) and x.ndim and not callbacks:
-            if 0 < len(x) <= (batch_size or _PREDICT_BATCH):  # one batch: the short way
-                return self._call(x)
+        one = isinstance(x, np.ndarray) and x.ndim > 0 and not callbacks
+        if one and 0 < len(x) <= (batch_size or _PREDICT_BATCH):  # one batch: the short way
+            return self._call(x)
         data = _Data(x, None, None)
         self._ensure_built(data.x)
         batch = _PREDICT_BATCH if batch_size is None else whole("batch_size", batch_size, 1)
