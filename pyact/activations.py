@@ -2,7 +2,7 @@
 
 Each of them is an element-wise operator of the C core, and this module exports all of
 those: `gelu` and `gelu_grad`, `tanh` and `tanh_grad`, and so on. One without a parameter
-is a NumPy ufunc. One with a parameter (`leaky_relu`, `elu`, `silu`) is a function that
+is a NumPy ufunc. One with a parameter (`leaky_relu`, `elu`, `silu`) is a callable that
 passes its keyword on as the second operand of a two-input ufunc: the parameter may be an
 array and is broadcast against x, and everything that a ufunc takes as a keyword it takes.
 
@@ -59,7 +59,7 @@ _UFUNC_KEYWORDS = {
 }
 
 
-def _at_home(ufunc: np.ufunc, source: str | None) -> np.ufunc:
+def _at_home(ufunc: Any, source: str | None) -> Any:
     """Tells a ufunc its public home, so that pickles do not name a private module."""
     try:
         ufunc.__module__ = __name__
@@ -70,7 +70,7 @@ def _at_home(ufunc: np.ufunc, source: str | None) -> np.ufunc:
     return ufunc
 
 
-def _with_keyword(ufunc: np.ufunc, attr: tuple[Any, ...], source: str | None) -> Activation:
+def _with_keyword(ufunc: np.ufunc, attr: tuple[Any, ...], source: str | None) -> Any:
     """f(x, /, *, parameter=default, **ufunc_keywords) over ufunc(x, parameter)."""
     parameter, default, meaning = attr[0], attr[2], attr[5]
     name = ufunc.__name__

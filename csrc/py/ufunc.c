@@ -268,7 +268,7 @@ static void write_doc(entry *e, const pa_op *op, bool grad)
     const pa_attr_desc *p = op->map->has_param ? &op->attrs[0] : NULL;
     char more[400] = "", call[80];
     snprintf(call, sizeof call, "%s(0.75)", e->name);
-    if (e->n_in == 2) {
+    if (p && e->n_in == 2) {
         snprintf(call, sizeof call, "%s(0.75, %g)", e->name, p->init);
         snprintf(more, sizeof more,
                  "x2 : array_like\n    %s: %s. It is broadcast against x1\n    and takes "
