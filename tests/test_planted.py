@@ -17,13 +17,14 @@ from functools import partial
 import numpy as np
 import oracle
 import pytest
+import test_bad_input
 import test_ops
 import test_training
 from conftest import ROOT, objects, run
 from oracle import LD, Case, compare, same_bits
 from reference import ROWS
 
-from pyact import _core, losses, optimizers
+from pyact import _core, losses, optimizers, training
 
 LANES = """
 PA_INLINE vd planted(vd x{more})
@@ -253,3 +254,19 @@ def test_a_gradient_of_the_wrong_input_is_found(monkeypatch):
     monkeypatch.setitem(ROWS, "dense", oracle.Row(**{**vars(row), "vjp": swapped}))
     with pytest.raises(AssertionError, match="gradient in input 1"):
         test_ops.check_gradient("dense", "float32", case)
+
+
+def test_targets_broadcast_in_silence_are_found(monkeypatch):
+    """What NumPy would do with (12, 2) predictions and (12,) or (12, 1) targets."""
+
+    def broadcast(array, shape, what, because):
+        if what != "y":
+            return shaped(array, shape, what, because)
+        rows = array.reshape(array.shape[0], -1)[:, : shape[-1]]
+        return np.ascontiguousarray(np.broadcast_to(rows, (array.shape[0], *shape)))
+
+    shaped = training.shaped
+    test_bad_input.test_two_predictions_for_one_target_are_refused()
+    monkeypatch.setattr(training, "shaped", broadcast)
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        test_bad_input.test_two_predictions_for_one_target_are_refused()
