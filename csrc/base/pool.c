@@ -23,7 +23,8 @@ enum {
      * as a wake-up costs is at most twice the price of knowing the future. */
     SPIN_NS = 60000,
     WAKE_NS = 50000,
-    WAIT_NS = 240000,    /* the same for the runner; chunks last up to about 100 us */
+    LOST_NS = 500000,
+    WAIT_NS = 120000,    /* the same for the runner; chunks last up to about 100 us */
     RELAX_PER_LOOK = 16, /* pauses between two looks at the clock */
 };
 
@@ -66,6 +67,7 @@ struct pa_pool {
     pa_mutex lock;             /* guards nothing but the two conditions */
     pa_cond new_round, nobody; /* nobody is inside */
     int started;               /* workers 1..started exist; owned by the runner */
+    int alone, penalty;        /* see judge_wait; owned by the runner */
     pa_worker worker[MAX_THREADS];
 };
 
@@ -182,11 +184,8 @@ static void wait_inside(pa_pool *pool)
         const int64_t now = pa_nanoseconds();
         if (until == 0)
             until = now + WAIT_NS;
-        if (now < until) {
-            if (now > until - WAIT_NS / 2)
-                pa_thread_yield(); /* the worker may be waiting for this processor */
+        if (now < until)
             continue;
-        }
         pa_mutex_lock(&pool->lock);
         pa_atomic_set(&pool->runner_sleeps, 1);
         while (pa_atomic_get(&pool->inside) > 0)
@@ -197,22 +196,36 @@ static void wait_inside(pa_pool *pool)
 }
 
 /* The runner's own share. Waking threads costs it some microseconds and they come late:
- * it first sees from its own chunks whether they will find work. */
-static void run_share(pa_pool *pool)
+ * it first sees from its own chunks whether they will find work. Returns its chunks. */
+static int64_t run_share(pa_pool *pool, int64_t start)
 {
     const pa_job *job = &pool->job;
-    if (pa_atomic_get(&pool->sleepers) > 0) {
-        const int64_t start = pa_nanoseconds();
-        for (int64_t done = 1; take_chunk(pool, job, 0); done++) {
-            const int64_t left = job->n - pa_atomic_get(&pool->next);
-            if ((pa_nanoseconds() - start) / done * left > WAKE_NS) {
-                wake(pool);
-                break;
-            }
+    int64_t done = 0;
+    bool asleep = pa_atomic_get(&pool->sleepers) > 0;
+    while (take_chunk(pool, job, 0)) {
+        done++;
+        if (!asleep)
+            continue;
+        const int64_t left = job->n - pa_atomic_get(&pool->next);
+        if ((pa_nanoseconds() - start) / done * left > WAKE_NS) {
+            wake(pool);
+            asleep = false;
         }
     }
-    while (take_chunk(pool, job, 0))
-        ;
+    return done;
+}
+
+/* A worker that took a chunk and then lost its processor to another program keeps the
+ * runner waiting for milliseconds. After a wait that no chunk explains, some jobs are run
+ * without help: 1, 2, 4 ... 32 of them while it goes on like this. */
+static void judge_wait(pa_pool *pool, int64_t waited, int64_t worked, int64_t done)
+{
+    if (waited > LOST_NS && waited / 4 > worked / (done > 0 ? done : 1)) {
+        pool->alone = pool->penalty;
+        pool->penalty = pool->penalty < 32 ? 2 * pool->penalty : 32;
+    } else if (pool->penalty > 1) {
+        pool->penalty /= 2;
+    }
 }
 
 static void run_inline(pa_task *task, void *arg, ptrdiff_t n)
@@ -283,9 +296,12 @@ static void run_job(pa_pool *pool, pa_task *task, void *arg, ptrdiff_t n, int th
     pa_atomic_set(&pool->flags, 0);
     pa_atomic_set(&pool->open, 1);
     pa_atomic_add(&pool->round, 1);
-    run_share(pool);
+    const int64_t start = pa_nanoseconds();
+    const int64_t done = run_share(pool, start);
     pa_atomic_set(&pool->open, 0);
+    const int64_t end = pa_nanoseconds();
     wait_inside(pool);
+    judge_wait(pool, pa_nanoseconds() - end, end - start, done);
     const uint64_t raised = (uint64_t)pa_atomic_get(&pool->flags);
     if (raised) {
         pa_fpu now = pa_fpu_get();
@@ -312,6 +328,7 @@ pa_pool *pa_pool_new(int threads)
         return NULL;
     }
     pool->cpus = pa_cpu_count();
+    pool->penalty = 1;
     pa_atomic_set(&pool->threads, clamp_threads(threads));
     pa_atomic_set(&pool->process, pa_process_id());
     return pool;
@@ -354,8 +371,13 @@ void pa_pool_run(pa_pool *pool, pa_task *task, void *arg, ptrdiff_t n)
         run_inline(task, arg, n);
         return;
     }
-    stop_workers(pool, threads);
-    start_workers(pool, threads);
-    run_job(pool, task, arg, n, threads);
+    if (pool->alone > 0) {
+        pool->alone--;
+        run_inline(task, arg, n);
+    } else {
+        stop_workers(pool, threads);
+        start_workers(pool, threads);
+        run_job(pool, task, arg, n, threads);
+    }
     release(pool);
 }
