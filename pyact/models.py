@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import layers, random_state
 from ._core import Value
-from .layers import InputLayer, Layer, assign_all
+from .layers.base import InputLayer, Layer, assign_all
 from .training import Engine, inference
 from .variables import allocate
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .callbacks import History
-    from .layers import Shape
+    from .layers.base import Shape
     from .variables import Weight, WeightSpec
 
 __all__ = ["Model", "Sequential"]

@@ -15,7 +15,7 @@ import numpy as np
 from . import _core, losses, metrics, optimizers
 from ._names import real, whole
 from .callbacks import CallbackList, History
-from .layers import keeps_batch
+from .layers.base import keeps_batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -101,8 +101,9 @@ def test_a_wrong_include_is_found():
 # ---- Python -----------------------------------------------------------------------------------
 
 
-def imports(source):
-    """(module, inside a function or under TYPE_CHECKING?) of every import from pyact."""
+def imports(source, depth=1):
+    """(module, inside a function or under TYPE_CHECKING?) of every import from pyact; a module
+    of a package inside pyact (depth 2) may import its siblings as it likes."""
     tree = ast.parse(source)
     found = []
 
@@ -111,7 +112,7 @@ def imports(source):
             inner = late or isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef))
             if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
                 inner = True
-            if isinstance(child, ast.ImportFrom) and child.level == 1:
+            if isinstance(child, ast.ImportFrom) and child.level == depth:
                 names = [child.module] if child.module else [a.name for a in child.names]
                 found.extend((name.split(".")[0], inner) for name in names)
             elif isinstance(child, ast.ImportFrom) and (child.module or "").startswith("pyact"):
@@ -137,12 +138,18 @@ def check_imports(module, found):
     return wrong
 
 
-MODULES = sorted(p.stem for p in PYACT.glob("*.py") if p.stem not in ("__init__", "__main__"))
+def home(path):
+    """The module or package of pyact that a file belongs to."""
+    return path.relative_to(PYACT).parts[0].removesuffix(".py")
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if layer_of(m) is not None])
-def test_imports_follow_the_arrows(module):
-    wrong = check_imports(module, imports((PYACT / f"{module}.py").read_text()))
+SOURCES = [p for p in sorted(PYACT.rglob("*.py")) if layer_of(home(p)) is not None]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=ids(SOURCES))
+def test_imports_follow_the_arrows(path):
+    depth = len(path.relative_to(PYACT).parts)
+    wrong = check_imports(home(path), imports(path.read_text(), depth))
     assert not wrong, "; ".join(wrong)
 
 
@@ -151,6 +158,8 @@ def test_a_wrong_import_is_found():
     assert len(check_imports("layers", imports(source))) == 2
     assert not check_imports("models", imports("from .layers import Layer"))
     assert not check_imports("layers", imports("def f():\n    from .models import Model"))
+    assert check_imports("layers", imports("from ..models import Model", 2))
+    assert not check_imports("layers", imports("from .base import Layer", 2))
 
 
 # ---- what no source may do --------------------------------------------------------------------

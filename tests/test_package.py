@@ -167,7 +167,8 @@ def test_sdist_and_tree_give_the_same_wheel(sdist, wheel, tmp_path):
 
 def test_what_the_wheel_holds(wheel):
     names = set(contents(wheel))
-    modules = {f"pyact/{p.name}" for p in (ROOT / "pyact").iterdir() if p.suffix in (".py", ".pyi")}
+    sources = (p for p in (ROOT / "pyact").rglob("*") if p.suffix in (".py", ".pyi"))
+    modules = {p.relative_to(ROOT).as_posix() for p in sources}
     assert names >= modules | {"pyact/py.typed"}
     rest = [n for n in names - modules - {"pyact/py.typed"} if ".dist-info/" not in n]
     assert [Path(n).suffix for n in rest] == [Path(_core.__file__).suffix], rest

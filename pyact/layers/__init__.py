@@ -1,0 +1,74 @@
+"""Layers under Keras's names: each turns a value into a value by a few operators.
+
+A layer of your own subclasses `Layer`, makes its weights in `build` and says in `call`,
+with `pyact.ops` or Python's arithmetic, what it computes. `call` is traced once for each
+batch size and runs in C from then on:
+
+    class Scale(Layer):
+        def build(self, input_shape):
+            self.scale = self.add_weight("scale", input_shape[-1:], "ones")
+
+        def call(self, x, training=False):
+            return x * self.scale
+
+Shapes are tuples whose first entry, the batch, is None where it is not known. Weights
+have Keras's shapes: a Dense kernel is (in, out).
+"""
+
+from .activation import (
+    ELU,
+    GELU,
+    SELU,
+    Activation,
+    HardSigmoid,
+    LeakyReLU,
+    LogSoftmax,
+    Mish,
+    PReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Softsign,
+    Swish,
+    Tanh,
+)
+from .base import (
+    Input,
+    InputLayer,
+    Layer,
+)
+from .core import (
+    Dense,
+    Dropout,
+    Flatten,
+    Reshape,
+)
+
+__all__ = [
+    "ELU",
+    "GELU",
+    "SELU",
+    "Activation",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "HardSigmoid",
+    "Input",
+    "InputLayer",
+    "Layer",
+    "LeakyReLU",
+    "LogSoftmax",
+    "Mish",
+    "PReLU",
+    "ReLU",
+    "Reshape",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Softsign",
+    "Swish",
+    "Tanh",
+]
