@@ -66,7 +66,6 @@ void PA_(pa_map_loop)(pa_map_run *run, int n_in, int n_out, bool has_param,
     }
     if (n <= 0)
         return;
-    pa_fpu before = pa_fpu_get();
     if (plain) {
         const real *pi[3] = {NULL, NULL, NULL};
         real *po[2] = {NULL, NULL};
@@ -78,11 +77,11 @@ void PA_(pa_map_loop)(pa_map_run *run, int n_in, int n_out, bool has_param,
     } else {
         run_pieces(run, n_in, n_out, fixed, args, n, steps);
     }
-    if (!(flags & PA_MAP_INVALID)) {
-        pa_fpu after = pa_fpu_get();
-        if ((after.flags & ~before.flags) & FLAG_INVALID) {
-            after.flags &= ~(uint64_t)FLAG_INVALID;
-            pa_fpu_set(after);
+    if (!(flags & PA_MAP_INVALID)) { /* callers clear the flags before, as NumPy does */
+        pa_fpu fpu = pa_fpu_get();
+        if (fpu.flags & FLAG_INVALID) {
+            fpu.flags &= ~(uint64_t)FLAG_INVALID;
+            pa_fpu_set(fpu);
         }
     }
 }
@@ -97,15 +96,20 @@ void PA_(pa_map_tail)(pa_map_run *run, int n_in, int n_out, int block,
     real *po[2] = {bo[0], bo[1]};
     const int moving = n_in - (fixed ? 1 : 0);
     for (int k = 0; k < moving; k++) {
-        memcpy(bi[k], in[k], (size_t)n * sizeof(real));
-        for (int i = n; i < block; i++)
-            bi[k][i] = bi[k][n - 1];
+        vr last = vr_set1(in[k][n - 1]);
+        for (int i = 0; i < block; i += VR_N)
+            vr_store(bi[k] + i, last);
+        if (n > 1) /* whole vectors just stored are loaded sooner than patched ones */
+            memcpy(bi[k], in[k], (size_t)n * sizeof(real));
     }
     if (fixed)
         bi[n_in - 1][0] = in[n_in - 1][0];
     run(pi, po, block, fixed);
     for (int k = 0; k < n_out; k++)
-        memcpy(out[k], bo[k], (size_t)n * sizeof(real));
+        if (n == 1)
+            out[k][0] = bo[k][0];
+        else
+            memcpy(out[k], bo[k], (size_t)n * sizeof(real));
 }
 
 /* ---- rounding

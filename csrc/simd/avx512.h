@@ -104,6 +104,10 @@ PA_INLINE vi vi_shl(vi a, int n) { return _mm512_slli_epi64(a, (unsigned)n); }
 PA_INLINE vi vi_shr(vi a, int n) { return _mm512_srli_epi64(a, (unsigned)n); }
 PA_INLINE vdm vi_testz(vi a, vi b) { return _mm512_testn_epi64_mask(a, b); }
 
+/* What other ISAs lack: a table of 16, read lane by lane at an index's low four bits. */
+#define PA_SIMD_LOOKUP16 1
+PA_INLINE vi vi_lookup16(const int64_t *table, vi index) { return _mm512_permutex2var_epi64(_mm512_loadu_si512(table), index, _mm512_loadu_si512(table + 8)); }
+
 PA_INLINE vw vw_low(vd a, vd b) { return _mm512_castps_si512(_mm512_shuffle_ps(_mm512_castpd_ps(a), _mm512_castpd_ps(b), 0x88)); }
 PA_INLINE vw vw_high(vd a, vd b) { return _mm512_castps_si512(_mm512_shuffle_ps(_mm512_castpd_ps(a), _mm512_castpd_ps(b), 0xdd)); }
 PA_INLINE vwm vw_in(vw a, int n, uint32_t low, uint32_t count)

@@ -56,7 +56,7 @@ PA_INLINE void f_df(vd x, vd alpha, vd *y, vd *dy)
     *dy = vd_sel(vd_gt(x, zero), one, e);
 }
 
-#define MAP_ROUND_F  11
+#define MAP_ROUND_F  12
 #define MAP_ROUND_DF 11
 
 static pa_dd exact_f(double x, double alpha)

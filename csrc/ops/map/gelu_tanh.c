@@ -111,7 +111,7 @@ PA_INLINE void f_df(vd x, vd *y, vd *dy)
 }
 
 #define MAP_ROUND_F  11
-#define MAP_ROUND_DF 11
+#define MAP_ROUND_DF 13
 
 /* c0 + c1 x^2 */
 static pa_dd slope(double x, double c1_times)

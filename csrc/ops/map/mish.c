@@ -105,7 +105,7 @@ PA_INLINE void f_df(vd x, vd *y, vd *dy)
 }
 
 #define MAP_ROUND_F  11
-#define MAP_ROUND_DF 12
+#define MAP_ROUND_DF 13
 
 static pa_dd exact_f(double x)
 {

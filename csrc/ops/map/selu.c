@@ -63,7 +63,7 @@ PA_INLINE void f_df(vd x, vd *y, vd *dy)
     *dy = vd_sel(vd_gt(x, zero), scale, e);
 }
 
-#define MAP_ROUND_F  11
+#define MAP_ROUND_F  12
 #define MAP_ROUND_DF 11
 
 static pa_dd exact_f(double x)

@@ -53,7 +53,7 @@ PA_INLINE void f_df(vd x, vd *y, vd *dy)
     *dy = vd_mul(vd_mul(vd_set1(4), vd_mul(e, r)), r);
 }
 
-#define MAP_ROUND_F  11
+#define MAP_ROUND_F  12
 #define MAP_ROUND_DF 11
 
 static pa_dd exact_f(double x)
