@@ -11,9 +11,11 @@ _Operand: TypeAlias = Value | ArrayLike
 __all__ = [
     "abs",
     "add",
+    "avg_pool2d",
     "broadcast_to",
     "cast",
     "concatenate",
+    "conv2d",
     "dense",
     "divide",
     "dropout",
@@ -38,6 +40,7 @@ __all__ = [
     "loss_sparse_categorical_crossentropy",
     "matmul",
     "max",
+    "max_pool2d",
     "maximum",
     "mean",
     "metric_binary_accuracy",
@@ -242,3 +245,32 @@ def concatenate(values: Sequence[_Operand], axis: int = 0) -> Any: ...
 def cast(x: _Operand, /, *, dtype: DTypeLike) -> Any: ...
 def stop_gradient(x: _Operand, /) -> Any: ...
 def dropout(x: _Operand, /, *, rate: float = 0.5) -> Any: ...
+def conv2d(
+    x: _Operand,
+    kernel: _Operand,
+    bias: _Operand = ...,
+    /,
+    *,
+    activation: str | None = None,
+    param: float = ...,
+    strides: int | Sequence[int] = (),
+    dilation: int | Sequence[int] = (),
+    padding: int | Sequence[int] = (),
+    groups: int = 1,
+) -> Any: ...
+def max_pool2d(
+    x: _Operand,
+    /,
+    *,
+    size: int | Sequence[int] = (),
+    strides: int | Sequence[int] = (),
+    padding: int | Sequence[int] = (),
+) -> Any: ...
+def avg_pool2d(
+    x: _Operand,
+    /,
+    *,
+    size: int | Sequence[int] = (),
+    strides: int | Sequence[int] = (),
+    padding: int | Sequence[int] = (),
+) -> Any: ...

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from oracle import LD, PI, Case, Row, erfc, exact, grid, normal
+from reference_images import add_images
 from reference_training import add_losses, add_metrics, add_updates
 
 INF = float("inf")
@@ -532,6 +533,7 @@ ROWS["dropout"] = Row(
 
 # ---- training: losses, metrics, optimizers ----------------------------------------------------
 
+add_images(ROWS)
 add_losses(ROWS)
 add_metrics(ROWS)
 add_updates(ROWS)

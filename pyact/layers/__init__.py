@@ -39,11 +39,26 @@ from .base import (
     InputLayer,
     Layer,
 )
+from .convolution import (
+    Conv1D,
+    Conv2D,
+    DepthwiseConv2D,
+)
 from .core import (
     Dense,
     Dropout,
     Flatten,
     Reshape,
+)
+from .pooling import (
+    AveragePooling1D,
+    AveragePooling2D,
+    GlobalAveragePooling1D,
+    GlobalAveragePooling2D,
+    GlobalMaxPooling1D,
+    GlobalMaxPooling2D,
+    MaxPooling1D,
+    MaxPooling2D,
 )
 
 __all__ = [
@@ -51,15 +66,26 @@ __all__ = [
     "GELU",
     "SELU",
     "Activation",
+    "AveragePooling1D",
+    "AveragePooling2D",
+    "Conv1D",
+    "Conv2D",
     "Dense",
+    "DepthwiseConv2D",
     "Dropout",
     "Flatten",
+    "GlobalAveragePooling1D",
+    "GlobalAveragePooling2D",
+    "GlobalMaxPooling1D",
+    "GlobalMaxPooling2D",
     "HardSigmoid",
     "Input",
     "InputLayer",
     "Layer",
     "LeakyReLU",
     "LogSoftmax",
+    "MaxPooling1D",
+    "MaxPooling2D",
     "Mish",
     "PReLU",
     "ReLU",

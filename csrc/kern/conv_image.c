@@ -1,0 +1,315 @@
+#include "kern/conv_image.h"
+
+#include <string.h>
+
+#include "kern/gemm_bias.h"
+#include "simd/simd.h"
+
+enum {
+    MIN_CHUNK_FLOPS = 500000, /* about 10 us */
+    MAX_CHUNKS = 16,
+    LINE = 64 / sizeof(real),
+};
+
+void PA_(pa_conv_plan)(pa_conv *g)
+{
+    size_t unit = VR_N, of = g->O;
+    g->thin = g->Cg == 1 && (g->groups > 1 || g->O <= VR_N / 2);
+    if (g->sw == 1) { /* after least common multiple / VR_N vectors all repeats */
+        while (of % 2 == 0 && unit > 1) {
+            of /= 2;
+            unit /= 2;
+        }
+        g->period = g->O / (VR_N / unit);
+    } else {
+        g->period = (g->O + VR_N - 1) / VR_N;
+    }
+}
+
+/* Images are copied into a frame: for the zeros around them, or to be read past the end.
+ */
+static bool framed(const pa_conv *g)
+{
+    return g->thin || g->Hp != g->H || g->Wp != g->W;
+}
+
+static size_t chunks_of(const pa_conv *g)
+{
+    const double flops = 2.0 * (double)g->B * (double)g->OH * (double)g->OW *
+                         (double)g->O * (double)(g->kh * g->kw * g->Cg);
+    size_t n = g->B < MAX_CHUNKS ? g->B : MAX_CHUNKS;
+    if (flops < MIN_CHUNK_FLOPS * (double)n)
+        n = (size_t)(flops / MIN_CHUNK_FLOPS);
+    return n > 0 ? n : 1;
+}
+
+/* ---- scratch -------------------------------------------------------------------------
+ */
+
+typedef struct layout { /* reals */
+    size_t shared;      /* the kernel, laid out; then for each chunk: */
+    size_t frame, dz, columns, dframe, partial, dbias, each;
+    size_t chunks, forward;
+} layout;
+
+static size_t line(size_t n)
+{
+    return (n + LINE - 1) / LINE * LINE;
+}
+
+static layout layout_of(const pa_conv *g)
+{
+    layout s = {.chunks = chunks_of(g)};
+    const size_t wide = g->thin ? g->O : g->C;
+    const size_t image = framed(g) ? line(g->Hp * g->Wp * wide + PA_CONV_SLACK) : 0;
+    s.forward = image;
+    s.frame = 0;
+    s.dz = s.frame + image;
+    s.columns = s.dz + line(g->OH * g->OW * g->O + PA_CONV_SLACK);
+    s.dframe = s.columns + line(g->thin ? 0 : PA_(pa_conv_columns)(g));
+    s.partial = s.dframe + image;
+    s.dbias = s.partial + line(g->thin ? 0 : g->kh * g->kw * g->Cg * g->O);
+    s.each = s.dbias + line(g->thin ? PA_(pa_thin_table)(g) : 2 * g->O);
+    if (g->thin) {
+        s.shared = line(PA_(pa_thin_table)(g));
+    } else {
+        const size_t a = PA_(pa_conv_packed_size)(g),
+                     b = PA_(pa_conv_packed_back_size)(g);
+        s.shared = line(a > b ? a : b);
+    }
+    return s;
+}
+
+bool PA_(pa_conv_scratch)(const pa_conv *g, size_t *n)
+{
+    /* in double first: everything below is at most a small multiple of these */
+    const double image = (double)g->Hp * (double)g->Wp * (double)(g->thin ? g->O : g->C);
+    const double kernel =
+        (double)g->kh * (double)g->kw * ((double)g->Cg + 64) * ((double)g->O + 64) * 16;
+    const double result =
+        (double)g->OH * (double)g->OW * ((double)g->O + (double)g->kw * (double)g->Cg);
+    if ((image + kernel + result) * 64 * MAX_CHUNKS > (double)(PTRDIFF_MAX / 2))
+        return false;
+    const layout s = layout_of(g);
+    *n = s.shared + s.chunks * s.each;
+    return true;
+}
+
+/* ---- images and frames ---------------------------------------------------------------
+ */
+
+/* One image into a frame whose border is 0 already. x: (H, W, C), frame: (Hp, Wp, C) or,
+ * thin, (Hp, Wp, O) with every channel repeated. */
+static void into_frame(const pa_conv *g, const real *x, real *frame)
+{
+    const size_t wide = g->thin ? g->O : g->C, n = g->W * g->C;
+    for (size_t i = 0; i < g->H; i++) {
+        real *to = frame + ((i + g->top) * g->Wp + g->left) * wide;
+        const real *from = x + i * n;
+        if (!g->thin || g->Og == 1)
+            memcpy(to, from, n * sizeof *to);
+        else if (g->Og <= VR_N)
+            for (size_t j = 0; j < n; j++)
+                vr_store_n(to + j * g->Og, vr_set1(from[j]), (int)g->Og);
+        else
+            for (size_t j = 0; j < n; j++)
+                for (size_t k = 0; k < g->Og; k++)
+                    to[j * g->Og + k] = from[j];
+    }
+}
+
+static void out_of_frame(const pa_conv *g, const real *frame, real *x)
+{
+    const size_t wide = g->thin ? g->O : g->C, n = g->W * g->C;
+    for (size_t i = 0; i < g->H; i++) {
+        const real *from = frame + ((i + g->top) * g->Wp + g->left) * wide;
+        real *to = x + i * n;
+        if (!g->thin || g->Og == 1) {
+            memcpy(to, from, n * sizeof *to);
+            continue;
+        }
+        for (size_t j = 0; j < n; j++) {
+            real sum = from[j * g->Og];
+            for (size_t k = 1; k < g->Og; k++)
+                sum += from[j * g->Og + k];
+            to[j] = sum;
+        }
+    }
+}
+
+typedef struct chunked {
+    const pa_conv_job *w;
+    layout s;
+} chunked;
+
+static real *chunk_scratch(const chunked *q, ptrdiff_t chunk)
+{
+    return q->w->scratch + q->s.shared + (size_t)chunk * q->s.each;
+}
+
+static void images(const chunked *q, ptrdiff_t chunk, size_t *lo, size_t *hi)
+{
+    const size_t n = q->s.chunks, B = q->w->g->B, i = (size_t)chunk;
+    *lo = B / n * i + (i < B % n ? i : B % n);
+    *hi = *lo + B / n + (i < B % n);
+}
+
+/* ---- forward -------------------------------------------------------------------------
+ */
+
+static void forward_chunk(void *arg, ptrdiff_t chunk, int worker)
+{
+    const chunked *q = arg;
+    const pa_conv_job *w = q->w;
+    const pa_conv *g = w->g;
+    real *frame = chunk_scratch(q, chunk);
+    const size_t in = g->H * g->W * g->C, out = g->OH * g->OW * g->O;
+    size_t lo, hi;
+    (void)worker;
+    images(q, chunk, &lo, &hi);
+    if (q->s.forward)
+        memset(frame, 0, q->s.forward * sizeof *frame);
+    for (size_t b = lo; b < hi; b++) {
+        const real *x = w->x + b * in;
+        real *y = w->y + b * out;
+        if (q->s.forward) {
+            into_frame(g, x, frame);
+            x = frame;
+        }
+        if (g->thin)
+            PA_(pa_thin_image)(g, x, w->scratch, y);
+        else
+            PA_(pa_conv_image)(g, x, w->scratch, w->bias, y);
+        if (w->act.op)
+            pa_fused_run(&w->act, y, w->slope ? w->slope + b * out : NULL, out);
+    }
+}
+
+void PA_(pa_conv_forward)(const pa_conv_job *w, pa_pool *pool)
+{
+    chunked q = {w, layout_of(w->g)};
+    if (w->g->B == 0)
+        return;
+    if (w->g->thin)
+        PA_(pa_thin_pack)(w->g, w->kernel, w->bias, w->scratch);
+    else
+        PA_(pa_conv_pack)(w->g, w->kernel, w->scratch);
+    pa_pool_run(pool, forward_chunk, &q, (ptrdiff_t)q.s.chunks);
+}
+
+/* ---- backward ------------------------------------------------------------------------
+ */
+
+/* dz of one image: dy, or dy act'(z) in `room`. n elements; room is readable beyond. */
+static const real *dz_of(const pa_conv_job *w, size_t b, size_t n, real *room)
+{
+    const real *dy = w->dy + b * n;
+    if (!w->act.op) {
+        if (w->g->thin || w->g->Og % VR_N == 0)
+            return dy; /* nobody reads beyond it */
+        memcpy(room, dy, n * sizeof *room);
+        return room;
+    }
+    const real *f = (w->relu ? w->y : w->slope) + b * n;
+    for (size_t i = 0; i < n; i += VR_N) {
+        const int k = n - i < VR_N ? (int)(n - i) : VR_N;
+        const bool whole = k == VR_N;
+        vr s = whole ? vr_load(f + i) : vr_load_n(f + i, k);
+        vr d = whole ? vr_load(dy + i) : vr_load_n(dy + i, k);
+        if (w->relu) { /* NaN stays */
+            d = vr_sel(vr_gt(s, vr_zero()), d, vr_mul(vr_zero(), d));
+            d = vr_sel(vr_ne(s, s), s, d);
+        } else {
+            d = vr_mul(d, s);
+        }
+        if (whole)
+            vr_store(room + i, d);
+        else
+            vr_store_n(room + i, d, k);
+    }
+    return room;
+}
+
+static void backward_image(const chunked *q, size_t b, bool first, real *own)
+{
+    const pa_conv_job *w = q->w;
+    const pa_conv *g = w->g;
+    const layout *s = &q->s;
+    const size_t in = g->H * g->W * g->C, out = g->OH * g->OW * g->O;
+    const real *dz = dz_of(w, b, out, own + s->dz), *x = w->x + b * in;
+    if (framed(g) && (w->dkernel || (g->thin && w->dbias))) {
+        into_frame(g, x, own + s->frame);
+        x = own + s->frame;
+    }
+    if (g->thin && (w->dkernel || w->dbias)) {
+        PA_(pa_thin_dkernel)(g, x, dz, own + s->dbias);
+    } else if (!g->thin) {
+        if (w->dkernel)
+            PA_(pa_conv_dkernel)(g, x, dz, !first, own + s->partial);
+        if (w->dbias) {
+            real *sum = own + s->dbias, *one = sum + g->O;
+            PA_(pa_bias_grad)(NULL, g->OH * g->OW, g->O, dz, NULL, NULL, one);
+            for (size_t o = 0; o < g->O; o++)
+                sum[o] += one[o];
+        }
+    }
+    if (!w->dx)
+        return;
+    real *dx = w->dx + b * in, *to = framed(g) ? own + s->dframe : dx;
+    memset(to, 0,
+           (framed(g) ? g->Hp * g->Wp * (g->thin ? g->O : g->C) : in) * sizeof *to);
+    if (g->thin)
+        PA_(pa_thin_dimage)(g, dz, w->scratch, to);
+    else
+        PA_(pa_conv_dimage)(g, dz, w->scratch, own + s->columns, to);
+    if (framed(g))
+        out_of_frame(g, to, dx);
+}
+
+static void backward_chunk(void *arg, ptrdiff_t chunk, int worker)
+{
+    const chunked *q = arg;
+    real *own = chunk_scratch(q, chunk);
+    size_t lo, hi;
+    (void)worker;
+    images(q, chunk, &lo, &hi);
+    memset(own, 0, (q->s.dz - q->s.frame) * sizeof *own);
+    /* the last line of dz that vectors may read */
+    memset(own + q->s.columns - PA_CONV_SLACK, 0, PA_CONV_SLACK * sizeof *own);
+    memset(own + q->s.partial, 0, (q->s.each - q->s.partial) * sizeof *own);
+    for (size_t b = lo; b < hi; b++)
+        backward_image(q, b, b == lo, own);
+}
+
+/* sum[i] = sum of the chunks' parts. sum: (n). */
+static void combine(const chunked *q, size_t offset, real *sum, size_t n)
+{
+    const real *part = chunk_scratch(q, 0) + offset;
+    memcpy(sum, part, n * sizeof *sum);
+    for (size_t k = 1; k < q->s.chunks; k++) {
+        part += q->s.each;
+        for (size_t i = 0; i < n; i++)
+            sum[i] += part[i];
+    }
+}
+
+void PA_(pa_conv_backward)(const pa_conv_job *w, pa_pool *pool)
+{
+    const pa_conv *g = w->g;
+    chunked q = {w, layout_of(g)};
+    if (w->dx && g->thin)
+        PA_(pa_thin_pack)(g, w->kernel, NULL, w->scratch);
+    else if (w->dx)
+        PA_(pa_conv_pack_back)(g, w->kernel, w->scratch);
+    pa_pool_run(pool, backward_chunk, &q, (ptrdiff_t)q.s.chunks);
+    if (g->thin &&
+        (w->dkernel || w->dbias)) { /* the kernel's table is no longer needed */
+        combine(&q, q.s.dbias, w->scratch, PA_(pa_thin_table)(g));
+        PA_(pa_thin_fold)(g, w->scratch, w->dkernel, w->dbias);
+    } else if (!g->thin) {
+        if (w->dkernel)
+            combine(&q, q.s.partial, w->dkernel, g->kh * g->kw * g->Cg * g->O);
+        if (w->dbias)
+            combine(&q, q.s.dbias, w->dbias, g->O);
+    }
+}

@@ -1,0 +1,44 @@
+/* fused.h - an element-wise operator run by another one on results still in cache. */
+#ifndef PA_KERN_FUSED_H
+#define PA_KERN_FUSED_H
+
+#include <math.h>
+
+#include "op.h"
+
+typedef struct pa_fused {
+    const pa_op *op; /* NULL: none */
+    real param;
+} pa_fused;
+
+/* number: the operator's in the table, below 0 for none; param: NAN for its default. */
+static inline pa_fused pa_fused_of(const pa_call *c, double number, double param)
+{
+    pa_fused f = {0};
+    if (number >= 0)
+        f.op = c->table->ops[(int)number];
+    if (f.op && f.op->map->has_param)
+        f.param = (real)(isnan(param) ? f.op->attrs[0].init : param);
+    return f;
+}
+
+/* y = f(y) and, unless it is NULL, slope = f'(y before). y, slope: (n). */
+static inline void pa_fused_run(const pa_fused *f, real *y, real *slope, size_t n)
+{
+    char *args[4];
+    ptrdiff_t steps[4], count = (ptrdiff_t)n;
+    int k = 0;
+    args[k] = (char *)y;
+    steps[k++] = sizeof(real);
+    if (f->op->map->has_param) {
+        args[k] = (char *)(uintptr_t)&f->param; /* an input: the loop only reads it */
+        steps[k++] = 0;
+    }
+    args[k] = (char *)y;
+    steps[k++] = sizeof(real);
+    args[k] = (char *)slope;
+    steps[k] = sizeof(real);
+    (slope ? f->op->map->f_and_grad : f->op->map->f)(args, &count, steps, NULL);
+}
+
+#endif

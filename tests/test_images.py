@@ -1,0 +1,207 @@
+"""Layers over images and sequences: Keras's shapes and padding, both orders of the axes,
+and what cannot be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from oracle import normal
+from reference import ROWS
+
+import pyact
+from pyact import layers, ops
+
+
+def near(got: Any, want: Any) -> None:
+    want = np.asarray(want, np.float64)
+    assert np.shape(got) == want.shape
+    np.testing.assert_allclose(got, want, rtol=0, atol=2e-6 * (1 + np.abs(want).max(initial=0)))
+
+
+def swapped(x: Any) -> Any:
+    """Channels last to channels first, contiguous."""
+    return np.ascontiguousarray(np.moveaxis(x, -1, 1))
+
+
+CONV = ROWS["conv2d"].forward
+IMAGES = normal((2, 7, 10, 4), "images")
+
+
+@pytest.mark.parametrize(("keywords", "attrs"), [
+    ({}, {}),
+    ({"strides": (2, 3)}, {"strides": (2, 3)}),
+    ({"padding": "same"}, {"padding": (1, 1, 0, 1)}),
+    ({"padding": "same", "strides": 2}, {"padding": (1, 1, 0, 0), "strides": (2, 2)}),
+    ({"padding": "same", "dilation_rate": (2, 3)}, {"padding": (2, 2, 1, 2), "dilation": (2, 3)}),
+    ({"groups": 2, "activation": "relu"}, {"groups": 2, "activation": "relu"}),
+    ({"activation": "sigmoid"}, {"activation": "sigmoid"}),
+    ({"activation": "gelu"}, {"activation": "gelu"}),
+])  # fmt: skip
+def test_conv2d_is_keras_s(keywords, attrs):
+    layer = layers.Conv2D(6, (3, 2), bias_initializer="glorot_uniform", **keywords)
+    got = layer(IMAGES)
+    kernel, bias = layer.get_weights()
+    assert kernel.shape == (3, 2, 4 // keywords.get("groups", 1), 6) and bias.shape == (6,)
+    near(got, CONV(IMAGES, kernel, bias, **attrs))
+    assert layer.compute_output_shape((None, 7, 10, 4)) == (None, *got.shape[1:])
+    config = layer.get_config()
+    first = layers.Conv2D.from_config({**config, "data_format": "channels_first"})
+    first(swapped(IMAGES))
+    first.set_weights([kernel, bias])
+    near(first(swapped(IMAGES)), swapped(got))
+    assert first.compute_output_shape((None, 4, 7, 10)) == (None, *swapped(got).shape[1:])
+
+
+def test_depthwise_convolution_keeps_a_channel_s_results_together():
+    layer = layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2, use_bias=False)
+    got = layer(IMAGES)
+    (kernel,) = layer.get_weights()
+    assert kernel.shape == (3, 3, 4, 2)
+    for c in range(4):
+        one = CONV(IMAGES[..., c : c + 1], kernel[:, :, c : c + 1], padding=(1, 1, 1, 1))
+        near(got[..., 2 * c : 2 * c + 2], one)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same", "causal"])
+def test_conv1d_by_its_definition(padding):
+    x = normal((3, 9, 2), "steps")
+    layer = layers.Conv1D(5, 3, padding=padding, dilation_rate=2)
+    got, (kernel, _) = layer(x), layer.get_weights()
+    before = {"valid": 0, "same": 2, "causal": 4}[padding]
+    wide = np.pad(x, ((0, 0), (before, 2 if padding == "same" else 0), (0, 0)))
+    steps = wide.shape[1] - 4
+    near(got, sum(wide[:, 2 * k : 2 * k + steps] @ kernel[k] for k in range(3)))
+    first = layers.Conv1D.from_config({**layer.get_config(), "data_format": "channels_first"})
+    first(swapped(x))
+    first.set_weights(layer.get_weights())
+    near(first(swapped(x)), swapped(got))
+
+
+@pytest.mark.parametrize("kind", ["Max", "Average"])
+def test_pooling_sees_no_padding(kind):
+    """With padding "same" the border counts only what is there: constants stay constants."""
+    x = np.full((1, 5, 7, 3), -2.5)
+    layer = getattr(layers, f"{kind}Pooling2D")(3, strides=2, padding="same")
+    near(layer(x), np.full((1, 3, 4, 3), -2.5))
+    reduce = np.max if kind == "Max" else np.mean
+    got = getattr(layers, f"{kind}Pooling2D")((2, 3))(IMAGES)
+    blocks = IMAGES[:, :6, :9].reshape(2, 3, 2, 3, 3, 4)
+    near(got, reduce(blocks, axis=(2, 4)))
+    first = getattr(layers, f"{kind}Pooling2D")((2, 3), data_format="channels_first")
+    near(first(swapped(IMAGES)), swapped(got))
+    line = getattr(layers, f"{kind}Pooling1D")(3)(IMAGES[:, 0])
+    near(line, reduce(IMAGES[:, 0, :9].reshape(2, 3, 3, 4), axis=2))
+    near(getattr(layers, f"Global{kind}Pooling2D")()(IMAGES), reduce(IMAGES, axis=(1, 2)))
+    near(getattr(layers, f"Global{kind}Pooling1D")()(IMAGES[:, 0]), reduce(IMAGES[:, 0], axis=1))
+
+
+def test_max_pooling_of_nan_and_ties():
+    x = np.array([[1.0, np.nan], [3.0, 3.0]]).reshape(1, 2, 2, 1)
+    assert np.isnan(layers.MaxPooling2D()(x)).all()
+    model = pyact.Sequential([layers.Input((2, 2, 1)), layers.Conv2D(1, 1), layers.MaxPooling2D()])
+    model.compile(pyact.optimizers.SGD(1.0), "mse")
+    model.set_weights([np.zeros((1, 1, 1, 1)), np.zeros(1)])
+    model.fit(np.arange(1.0, 5).reshape(1, 2, 2, 1), np.full((1, 1, 1, 1), -1.0), verbose=0)
+    kernel, _ = model.get_weights()  # all four tie: the first, whose x is 1, has the gradient
+    assert kernel.item() == -2
+
+
+def lenet(**data_format: Any) -> pyact.Sequential:
+    pyact.set_seed(3)
+    shape = (1, 28, 28) if data_format else (28, 28, 1)
+    model = pyact.Sequential([
+        layers.Input(shape),
+        layers.Conv2D(6, 5, padding="same", activation="relu", **data_format),
+        layers.MaxPooling2D(**data_format),
+        layers.Conv2D(16, 5, activation="relu", **data_format),
+        layers.MaxPooling2D(**data_format),
+        layers.GlobalAveragePooling2D(**data_format),
+        layers.Dense(10),
+    ])  # fmt: skip
+    loss = pyact.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(pyact.optimizers.Adam(0.01), loss)
+    return model
+
+
+def test_both_orders_of_axes_train_alike():
+    x, y = normal((40, 28, 28, 1), "x"), np.arange(40) % 10
+    last, first = lenet(), lenet(data_format="channels_first")
+    a = last.fit(x, y, 16, epochs=4, verbose=0).history["loss"]
+    b = first.fit(swapped(x), y, 16, epochs=4, verbose=0).history["loss"]
+    np.testing.assert_allclose(a, b, rtol=1e-4)
+    assert a[-1] < a[0]
+
+
+def test_threads_train_to_the_same_bits():
+    x, y, found = normal((70, 28, 28, 1), "x"), np.arange(70) % 10, []
+    before = pyact.get_num_threads()
+    for threads in (1, 2, 3):
+        pyact.set_num_threads(threads)
+        model = lenet()
+        model.fit(x, y, 35, epochs=2, verbose=0)
+        found.append(b"".join(w.tobytes() for w in model.get_weights()))
+    pyact.set_num_threads(before)
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize(("make", "kind", "words"), [
+    (lambda: layers.Conv2D(0, 3), ValueError, "filters must be at least 1, got 0"),
+    (lambda: layers.Conv2D(4, -3), ValueError, "kernel_size must be at least 1, got -3"),
+    (lambda: layers.Conv2D(4, (3, 0)), ValueError, "kernel_size must be at least 1, got 0"),
+    (lambda: layers.Conv2D(4, (3, 3, 3)), ValueError, "kernel_size must be an integer or 2"),
+    (lambda: layers.Conv2D(4, 2.5), TypeError, "kernel_size must be an integer or 2"),
+    (lambda: layers.Conv2D(4, 3, strides=0), ValueError, "strides must be at least 1"),
+    (lambda: layers.Conv2D(4, 3, strides=2, dilation_rate=2), ValueError, "only one"),
+    (lambda: layers.Conv2D(4, 3, groups=3), ValueError, "groups must divide filters"),
+    (lambda: layers.Conv2D(4, 3, padding="sane"), ValueError, "did you mean 'same'"),
+    (lambda: layers.Conv2D(4, 3, padding="causal"), ValueError, "Known: same, valid"),
+    (lambda: layers.Conv2D(4, 3, data_format="NCHW"), ValueError, "channels_first"),
+    (lambda: layers.Conv2D(4, 8)(IMAGES), ValueError, "larger than inputs of shape"),
+    (lambda: layers.Conv2D(4, 3)(IMAGES[0]), ValueError, "(batch, height, width, channels)"),
+    (lambda: layers.Conv2D(4, 3, groups=4)(IMAGES[..., :3]), ValueError, "groups must divide"),
+    (lambda: layers.Conv1D(4, 3)(IMAGES), ValueError, "(batch, steps, channels)"),
+    (lambda: layers.DepthwiseConv2D(3, depth_multiplier=0), ValueError, "depth_multiplier"),
+    (lambda: layers.MaxPooling2D(0), ValueError, "pool_size must be at least 1, got 0"),
+    (lambda: layers.MaxPooling2D(8)(IMAGES), ValueError, "larger than the image"),
+    (lambda: layers.AveragePooling2D(strides=-1), ValueError, "strides must be at least 1"),
+    (lambda: layers.AveragePooling1D()(IMAGES), ValueError, "(batch, steps, channels)"),
+    (lambda: layers.GlobalMaxPooling2D()(IMAGES[0]), ValueError, "expected 4 axes"),
+])  # fmt: skip
+def test_what_cannot_be_is_named(make, kind, words):
+    with pytest.raises(kind) as caught:
+        make()
+    assert words.lower() in str(caught.value).lower(), str(caught.value)
+
+
+K = np.ones((3, 3, 4, 2))
+
+
+@pytest.mark.parametrize(("name", "operands", "attrs", "words"), [
+    ("conv2d", (IMAGES[0], K), {}, "x: got shape (7, 10, 4)"),
+    ("conv2d", (IMAGES, K[0]), {}, "kernel: got shape (3, 4, 2)"),
+    ("conv2d", (IMAGES, K[:0]), {}, "none of them 0"),
+    ("conv2d", (IMAGES, K[:, :, :3]), {}, "expected (height, width, 4 / 1"),
+    ("conv2d", (IMAGES, K), {"groups": 2}, "4 / 2"),
+    ("conv2d", (IMAGES, K, np.ones(3)), {}, "bias: got shape (3,), expected (2,)"),
+    ("conv2d", (IMAGES, np.ones((8, 1, 4, 2))), {}, "8 pixels high with its dilation"),
+    ("conv2d", (IMAGES, K), {"dilation": (1, 5)}, "11 pixels wide with its dilation"),
+    ("conv2d", (IMAGES, K), {"dilation": (1 << 30, 1)}, "the image has 7"),
+    ("conv2d", (IMAGES, K), {"strides": (1,)}, "strides: got 1 numbers, expected 2"),
+    ("conv2d", (IMAGES, K), {"strides": (0, 1)}, "strides"),
+    ("conv2d", (IMAGES, K), {"padding": (0, 0, -1, 0)}, "padding"),
+    ("conv2d", (IMAGES, K), {"padding": (1 << 30,) * 4}, "too big"),
+    ("conv2d", (IMAGES, K), {"padding": (1 << 30,) * 4, "strides": (1 << 30,) * 2}, "memory"),
+    ("conv2d", (IMAGES[:, :0], K), {}, "the image has 0"),
+    ("max_pool2d", (IMAGES,), {}, "size: got 0 numbers, expected 2"),
+    ("max_pool2d", (IMAGES,), {"size": (8, 1)}, "a window of 8 pixels is larger"),
+    ("max_pool2d", (IMAGES,), {"size": (2, 2), "padding": (2, 0, 0, 0)}, "less than the window"),
+    ("avg_pool2d", (IMAGES[0],), {"size": (2, 2)}, "x: got shape (7, 10, 4)"),
+    ("avg_pool2d", (IMAGES[:, :0],), {"size": (1, 1)}, "the image, which has 0"),
+    ("avg_pool2d", (IMAGES,), {"size": (0, 2)}, "size"),
+])  # fmt: skip
+def test_operators_say_what_does_not_fit(name, operands, attrs, words):
+    with pytest.raises((ValueError, MemoryError)) as caught:
+        getattr(ops, name)(*operands, **attrs)
+    assert words in str(caught.value), str(caught.value)
