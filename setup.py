@@ -45,8 +45,18 @@ ISAS = {
     "x86_64": {
         "base": (["-msse2"], []),
         "avx2": (["-mavx2", "-mfma"], ["/arch:AVX2"]),
-        "avx512": (["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma",
-                    "-mprefer-vector-width=512"], ["/arch:AVX512"]),
+        "avx512": (
+            [
+                "-mavx512f",
+                "-mavx512dq",
+                "-mavx512bw",
+                "-mavx512vl",
+                "-mavx2",
+                "-mfma",
+                "-mprefer-vector-width=512",
+            ],
+            ["/arch:AVX512"],
+        ),
     },
     "aarch64": {"base": ([], []), "neon": ([], [])},
     "other": {"base": ([], [])},
@@ -58,8 +68,17 @@ PLAIN = ("base", "graph")  # folders compiled once
 # -ffp-contract=off: fused multiply-adds are written out where they are wanted, so that
 # error-free transformations keep their meaning and variants differ only where they say.
 # -g0: Python's own flags ask for debugging information, a quarter of the compile time.
-GNU_FLAGS = ["-std=c11", "-O3", "-g0", "-fvisibility=hidden", "-fno-math-errno",
-             "-fno-trapping-math", "-ffp-contract=off", "-Wall", "-Wextra"]
+GNU_FLAGS = [
+    "-std=c11",
+    "-O3",
+    "-g0",
+    "-fvisibility=hidden",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-ffp-contract=off",
+    "-Wall",
+    "-Wextra",
+]
 MSVC_FLAGS = ["/std:c11", "/O2", "/fp:precise"]
 
 
@@ -82,8 +101,9 @@ def architecture(machine=None):
         if sys.maxsize < 2**32:
             machine = "other"  # a 32-bit Python
     machine = machine.rsplit("-", 1)[-1].lower()
-    return {"amd64": "x86_64", "x86_64": "x86_64", "arm64": "aarch64",
-            "aarch64": "aarch64"}.get(machine, "other")
+    return {"amd64": "x86_64", "x86_64": "x86_64", "arm64": "aarch64", "aarch64": "aarch64"}.get(
+        machine, "other"
+    )
 
 
 def sources(*folders):
@@ -101,8 +121,7 @@ def core_units(arch, msvc=False):
             own = [("PA_ISA", isa), ("PA_VARIANT", variant), *macros]
             if isa == "base":
                 own.append(("PA_SIMD_BASE", "1"))
-            units += [Unit(p, variant, own, flags[1 if msvc else 0])
-                      for p in sources(*NUMERIC)]
+            units += [Unit(p, variant, own, flags[1 if msvc else 0]) for p in sources(*NUMERIC)]
     return units
 
 
@@ -122,16 +141,28 @@ def compile_units(compiler, units, build_dir, jobs):
         depfile, stamp = obj + ".d", obj + ".cmd"
         args = [*common, *unit.flags]
         includes = [str(CSRC), *unit.includes]
-        key = repr((compiler.compiler_type, getattr(compiler, "compiler_so", None), args,
-                    unit.macros, includes))
+        key = repr(
+            (
+                compiler.compiler_type,
+                getattr(compiler, "compiler_so", None),
+                args,
+                unit.macros,
+                includes,
+            )
+        )
         key = hashlib.sha256(key.encode()).hexdigest()
         if not msvc:
             args += ["-MMD", "-MF", depfile]  # no part of the key: objects may be moved
         if not fresh(obj, depfile, stamp, key):
             Path(obj).parent.mkdir(parents=True, exist_ok=True)
             started = time.time()
-            compiler.compile([source], output_dir=out, macros=unit.macros,
-                             include_dirs=includes, extra_postargs=args)
+            compiler.compile(
+                [source],
+                output_dir=out,
+                macros=unit.macros,
+                include_dirs=includes,
+                extra_postargs=args,
+            )
             os.utime(obj, (started, started))  # a source saved meanwhile is newer
             Path(stamp).write_text(key)
             compiled.append(Path(obj).relative_to(build_dir).as_posix())
@@ -143,8 +174,11 @@ def compile_units(compiler, units, build_dir, jobs):
     with quiet(), ThreadPoolExecutor(jobs) as pool:
         objects = list(pool.map(build, units))
     names = f" ({', '.join(sorted(compiled))})" if 0 < len(compiled) <= 16 else ""
-    print(f"pyact: compiled {len(compiled)} of {len(units)} objects{names} "
-          f"in {time.monotonic() - begun:.1f} s", flush=True)
+    print(
+        f"pyact: compiled {len(compiled)} of {len(units)} objects{names} "
+        f"in {time.monotonic() - begun:.1f} s",
+        flush=True,
+    )
     return objects
 
 
@@ -188,7 +222,8 @@ def require_tools(compiler):
     if missing:
         raise PlatformError(
             f"pyact is built from C, but {' and '.join(missing)} cannot be found. On Debian "
-            "and Ubuntu: apt-get install gcc python3-dev")
+            "and Ubuntu: apt-get install gcc python3-dev"
+        )
 
 
 class BuildPy(build_py):
@@ -218,11 +253,14 @@ class BuildExt(build_ext):
         python = [Unit(p, "py", includes=[numpy.get_include()]) for p in sources("py")]
         for unit in python:
             unit.includes += self.compiler.include_dirs
-            unit.macros = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
-                           ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
-                           *[(f"PA_HAVE_{isa.upper()}", "1") for isa in ISAS[architecture()]]]
-        objects = compile_units(self.compiler, core_units(architecture(), msvc) + python,
-                                self.build_temp, job_count())
+            unit.macros = [
+                ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
+                ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
+                *[(f"PA_HAVE_{isa.upper()}", "1") for isa in ISAS[architecture()]],
+            ]
+        objects = compile_units(
+            self.compiler, core_units(architecture(), msvc) + python, self.build_temp, job_count()
+        )
         target = self.get_ext_fullpath(ext.name)
         libraries = [] if msvc else ["m", "pthread"]
         extra = shlex.split(os.environ.get("PYACT_LDFLAGS", ""))
@@ -230,19 +268,30 @@ class BuildExt(build_ext):
             extra = ["-s"]  # no symbol table: smaller
         with quiet():
             self.compiler.link_shared_object(
-                objects, target, libraries=libraries, library_dirs=ext.library_dirs,
-                export_symbols=self.get_export_symbols(ext), extra_postargs=extra,
-                build_temp=self.build_temp, target_lang="c")
+                objects,
+                target,
+                libraries=libraries,
+                library_dirs=ext.library_dirs,
+                export_symbols=self.get_export_symbols(ext),
+                extra_postargs=extra,
+                build_temp=self.build_temp,
+                target_lang="c",
+            )
 
 
 class BuildCore(Command):
     """The core as a static library for C programs; no Python headers are seen."""
 
     description = "build the plain C library"
-    user_options = [("arch=", None, "x86_64, aarch64 or other (default: this machine)"),
-                    ("output=", None, "folder of libpyact.a (default: build/core)"),
-                    ("objects=", None, "folder of the objects (default: obj beside it); that "
-                     "of build_ext serves both")]
+    user_options = [
+        ("arch=", None, "x86_64, aarch64 or other (default: this machine)"),
+        ("output=", None, "folder of libpyact.a (default: build/core)"),
+        (
+            "objects=",
+            None,
+            "folder of the objects (default: obj beside it); that of build_ext serves both",
+        ),
+    ]
 
     def initialize_options(self):
         self.arch, self.output, self.objects = None, "build/core", None
@@ -261,8 +310,12 @@ class BuildCore(Command):
         cc = os.environ.get("CC")
         if cc and self.arch:  # for another machine: none of the flags of this Python
             compiler.set_executables(compiler=cc, compiler_so=cc + " -fPIC")
-        objects = compile_units(compiler, core_units(architecture(self.arch)),
-                                self.objects or Path(self.output) / "obj", job_count())
+        objects = compile_units(
+            compiler,
+            core_units(architecture(self.arch)),
+            self.objects or Path(self.output) / "obj",
+            job_count(),
+        )
         with quiet():
             library = Path(self.output) / "libpyact.a"
             library.unlink(missing_ok=True)

@@ -28,7 +28,7 @@ from .activations import *  # noqa: F403
 from .activations import __all__ as _activations
 from .config import floatx, set_floatx
 from .layers import Input
-from .models import Model, Sequential
+from .models import Model, Sequential, load_model
 from .random_state import set_seed
 
 __version__ = "0.1.0"
@@ -48,6 +48,7 @@ __all__ = [
     "get_num_threads",
     "initializers",
     "layers",
+    "load_model",
     "losses",
     "metrics",
     "models",

@@ -19,6 +19,7 @@ from .variables import allocate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from os import PathLike
 
     from numpy.typing import NDArray
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from .layers.base import Shape
     from .variables import Weight, WeightSpec
 
-__all__ = ["Model", "Sequential"]
+__all__ = ["Model", "Sequential", "load_model"]
 
 
 class Model(Layer):
@@ -244,6 +245,45 @@ class Model(Layer):
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         assign_all(self.weights, weights, f"model {self.name!r}")
+
+    # ---- files: see saving ----
+
+    def save(
+        self, path: str | PathLike[str], overwrite: bool = True, include_optimizer: bool = True
+    ) -> None:
+        """Writes the model into one file: layers, weights, and, unless include_optimizer is
+        False, loss, metrics, optimizer and the optimizer's state. `pyact.load_model` reads
+        it; so does any reader of the safetensors format.
+
+        When it returns, all is on disk. Whatever happens before, the path has what it had,
+        or the whole new file. overwrite: may there be a file already?
+
+        Layers, losses and metrics of your own cannot be described in a file; then their
+        weights are in it all the same.
+
+        Raises FileExistsError, OSError when writing fails, ValueError before the model
+        knows its input.
+        """
+        from .saving import save_model
+
+        save_model(self, path, overwrite, include_optimizer)
+
+    def save_weights(self, path: str | PathLike[str], overwrite: bool = True) -> None:
+        """Writes the weights alone, for `load_weights`; else like `save`."""
+        from .saving import save_weights
+
+        save_weights(self, path, overwrite)
+
+    def load_weights(self, path: str | PathLike[str]) -> None:
+        """Reads the weights from a file of `save` or `save_weights` of a model with the
+        same layers.
+
+        Raises ValueError, naming the weight, when names or shapes differ, or the defect
+        when the file is damaged; nothing is written then. OSError when it cannot be read.
+        """
+        from .saving import load_weights
+
+        load_weights(self, path)
 
     def count_params(self) -> int:
         return sum(w.size for w in self.weights)
@@ -476,6 +516,20 @@ class Sequential(Model):
         if not model.built and config.get("input_shape") is not None:
             model.build((None, *config["input_shape"]))
         return model
+
+
+def load_model(path: str | PathLike[str], compile: bool = True) -> Model:
+    """The model that `Model.save` wrote: with loss, metrics, optimizer and its state when
+    the file has them (compile=False: without).
+
+    A file can only name what pyact itself has: nothing in it is imported or evaluated.
+
+    Raises OSError when the file cannot be read, ValueError, naming the defect, when it is
+    damaged or describes what pyact does not know.
+    """
+    from .saving import load_model as load
+
+    return load(path, compile)
 
 
 def _layer(item: dict[str, Any]) -> Layer:

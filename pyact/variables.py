@@ -7,6 +7,8 @@ constant. Slices and results of arithmetic are plain arrays.
 
 from __future__ import annotations
 
+from _thread import _local
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,11 +16,11 @@ import numpy as np
 from ._core import Block
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["Weight", "WeightSpec", "allocate"]
+__all__ = ["Weight", "WeightSpec", "allocate", "zeros_within"]
 
 _ALIGN = 64  # bytes; where each weight begins, so that vector loads do not straddle lines
 
@@ -79,6 +81,41 @@ class WeightSpec:
         self.trainable = trainable
 
 
+_allowance = _local()
+
+
+@contextmanager
+def zeros_within(elements: int) -> Iterator[None]:
+    """Inside, in this thread, new weights stay zero and have so many elements at most in
+    all: what is read from a file is written over them, and a file cannot ask for more
+    memory than it fills.
+
+    Raises ValueError from `allocate` for more.
+    """
+    before = getattr(_allowance, "left", None)
+    _allowance.left = elements
+    try:
+        yield
+    finally:
+        _allowance.left = before
+
+
+def _may_allocate(specs: Sequence[WeightSpec]) -> bool:
+    """Are initial values wanted? Counts against the allowance when they are not."""
+    left = getattr(_allowance, "left", None)
+    if left is None:
+        return True
+    for spec in specs:
+        count = 1
+        for n in spec.shape:
+            count *= n
+        left -= count
+    if left < 0:
+        raise ValueError("the layers ask for more weights than there are in the file")
+    _allowance.left = left
+    return False
+
+
 def _size(spec: WeightSpec, itemsize: int) -> int:
     unit = _ALIGN // itemsize
     count = 1
@@ -90,13 +127,15 @@ def _size(spec: WeightSpec, itemsize: int) -> int:
 def allocate(specs: Sequence[WeightSpec], dtype: Any) -> list[Weight]:
     """Weights with their initial values, one behind the other in one block."""
     dtype = np.dtype(dtype)
+    wanted = _may_allocate(specs)
     block = Block(dtype, sum(_size(s, dtype.itemsize) for s in specs))
     weights, offset = [], 0
     for spec in specs:
         weight = block.view(offset, spec.shape).view(Weight)
         weight.block, weight.offset = block, offset
         weight.trainable, weight.name = spec.trainable, spec.name
-        weight.assign(spec.initializer(spec.shape, dtype))
+        if wanted:
+            weight.assign(spec.initializer(spec.shape, dtype))
         weights.append(weight)
         offset += _size(spec, dtype.itemsize)
     return weights

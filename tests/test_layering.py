@@ -32,7 +32,7 @@ MAY_INCLUDE = {
 # exceptions name (only inside functions, where the import would go round in a circle)
 LAYERS = [
     {"_core"},
-    {"_names", "config", "_config", "random_state", "_progress", "_plot"},
+    {"_names", "config", "_config", "random_state", "_progress", "_plot", "_safetensors"},
     {"ops", "activations", "initializers", "schedules", "variables"},
     {"losses", "optimizers"},
     {"metrics"},
@@ -40,6 +40,7 @@ LAYERS = [
     {"callbacks", "data"},
     {"training"},
     {"models"},
+    {"saving"},
 ]
 SAME_LAYER = {
     ("config", "_names"), ("_config", "_names"), ("_plot", "_names"), ("random_state", "_names"),
