@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from math import isfinite
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ._names import real, suggestion, unknown, whole
 
@@ -57,6 +57,14 @@ class Callback:
     def set_params(self, params: dict[str, Any]) -> None:
         """Called with {"epochs", "steps", "verbose"} before training."""
         self.params = params
+
+    def get_state(self) -> dict[str, Any]:
+        """What a resumed run must know: numbers, texts, None, arrays, lists and dicts of
+        them. Not in Keras; see `ModelCheckpoint`."""
+        return {}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Takes back what `get_state` gave; called after on_train_begin."""
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Before the first epoch of fit."""
@@ -263,6 +271,36 @@ class CallbackList:
     def on_progress(self, done: int, total: int | None, logs: Logs = None) -> None:
         self._call("on_progress", logs, done, total)
 
+    def states(self) -> list[Any]:
+        """The states of all callbacks that have one, with their classes."""
+        found = [(type(c).__name__, c.get_state()) for c in self.callbacks]
+        return [[name, state] for name, state in found if state]
+
+    def set_states(self, states: Any) -> None:
+        """Gives back what `states` gave, in order, class by class."""
+        waiting = list(self.callbacks)
+        for name, state in states:
+            for callback in waiting:
+                if type(callback).__name__ == name:
+                    callback.set_state(state)
+                    waiting.remove(callback)
+                    break
+
+    def defer_saves(self, on: bool = True) -> None:
+        """From now on checkpoints only say where they want to save; see `deferred_paths`."""
+        for callback in self.callbacks:
+            if isinstance(callback, ModelCheckpoint) and callback.save_training_state:
+                callback.deferred = [] if on else None
+
+    def deferred_paths(self) -> list[str]:
+        """Where checkpoints have wanted to save since this was called last."""
+        found: list[str] = []
+        for callback in self.callbacks:
+            if isinstance(callback, ModelCheckpoint) and callback.deferred:
+                found += callback.deferred
+                callback.deferred = []
+        return found
+
     def abandon(self) -> None:
         """The run was broken off by an exception: put the screen and files in order."""
         for callback in self.callbacks:
@@ -297,6 +335,13 @@ class History(Callback):
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
+
+    def get_state(self) -> dict[str, Any]:
+        return {"epoch": self.epoch, "history": self.history}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.epoch = [int(k) for k in state["epoch"]]
+        self.history = {name: list(values) for name, values in state["history"].items()}
 
     def plot(self, names: Iterable[str] | None = None, **options: Any) -> Any:
         """Draws the learning curves, training and validation together; see
@@ -505,6 +550,19 @@ class _Monitor(Callback):
         self._up: bool | None = None if mode == "auto" else mode == "max"
         self._warned = False
 
+    _kept: ClassVar[tuple[str, ...]] = ("best",)  # attributes that are its state
+
+    def get_state(self) -> dict[str, Any]:
+        found = {name: getattr(self, name) for name in self._kept}
+        return {k: float(v) if k == "best" and v is not None else v for k, v in found.items()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        for name in self._kept:
+            value = state[name]
+            if name != "best_weights" and not isinstance(value, (int, float, type(None))):
+                raise ValueError(f"{type(self).__name__}: its state has a {name} that is no number")
+            setattr(self, name, value)
+
     def _direction(self) -> bool:
         """Is more better? Asked once the model and its metrics are known."""
         if self._up is None:
@@ -579,6 +637,8 @@ class EarlyStopping(_Monitor):
         self.best: float | None = None
         self.best_weights: list[Any] | None = None
         self.best_epoch = 0
+
+    _kept = ("best", "wait", "stopped_epoch", "best_epoch", "best_weights")
 
     def _keep(self, epoch: int) -> None:
         self.best_epoch = epoch
@@ -663,6 +723,8 @@ class ReduceLROnPlateau(_Monitor):
             if self.wait >= self.patience:
                 self._reduce(epoch, optimizer)
 
+    _kept = ("best", "wait", "cooldown_counter")
+
     def _reduce(self, epoch: int, optimizer: Any) -> None:
         old = float(optimizer.learning_rate)
         if old <= self.min_lr:
@@ -682,6 +744,9 @@ class ModelCheckpoint(_Monitor):
     save_best_only: only when `monitor` is better than at every save before.
     save_weights_only: `model.save_weights` instead of `model.save`. save_freq: "epoch" or
     a number of batches. initial_value_threshold: what the first save must be better than.
+    save_training_state: in files of the whole model, also the position in the run, its
+    history and the states of its callbacks, for `fit(resume_from=...)`; such a file is
+    written when all callbacks have had their hook.
 
     Raises ValueError for a name in filepath that is not in the logs.
     """
@@ -696,6 +761,7 @@ class ModelCheckpoint(_Monitor):
         mode: str = "auto",
         save_freq: str | int = "epoch",
         initial_value_threshold: float | None = None,
+        save_training_state: bool = True,
     ) -> None:
         super().__init__(monitor, mode, 0.0)
         from os import fspath
@@ -706,6 +772,8 @@ class ModelCheckpoint(_Monitor):
         self.save_weights_only = save_weights_only
         self.best = initial_value_threshold
         self.save_freq = save_freq
+        self.save_training_state = bool(save_training_state) and not save_weights_only
+        self.deferred: list[str] | None = None  # paths, while `fit` runs
         self._batches = 0
         self._epoch = 0
         if save_freq != "epoch":
@@ -755,7 +823,12 @@ class ModelCheckpoint(_Monitor):
             ) from None
         if self.verbose:
             print(f"Epoch {epoch + 1}: saving model to {path}")
+        if self.deferred is not None:
+            self.deferred.append(path)
+            return
         (self.model.save_weights if self.save_weights_only else self.model.save)(path)
+
+    _kept = ("best", "_batches")
 
 
 class LearningRateScheduler(Callback):

@@ -106,6 +106,7 @@ class Model(Layer):
         steps_per_epoch: int | None = None,
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
+        resume_from: str | PathLike[str] | None = None,
     ) -> History:
         """Trains the model and returns what was measured, epoch by epoch.
 
@@ -117,6 +118,11 @@ class Model(Layer):
         class_weight: label to weight. sample_weight: (n,). steps_per_epoch: for
         generators without an end.
 
+        resume_from: a file of `ModelCheckpoint(save_training_state=True)`. The run goes on
+        where it was written, with weights, optimizer, order of rows, random numbers,
+        callbacks and history as they were then: it ends with the same bits as a run that
+        was never broken off. Model, data and other arguments must be those of that run.
+
         Ctrl-C ends it at a whole step; the model keeps what it has learned so far.
 
         Raises RuntimeError before `compile`; ValueError for empty data, shapes, labels or
@@ -125,7 +131,7 @@ class Model(Layer):
         return self.engine.fit(
             x, y, batch_size, epochs, verbose, callbacks, validation_split, validation_data,
             shuffle, class_weight, sample_weight, initial_epoch, steps_per_epoch,
-            validation_steps, validation_batch_size,
+            validation_steps, validation_batch_size, resume_from,
         )  # fmt: skip
 
     def evaluate(

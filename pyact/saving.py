@@ -40,8 +40,10 @@ if TYPE_CHECKING:
     Path = str | PathLike[str]
 
 __all__ = [
+    "Checkpoint",
     "load_model",
     "load_weights",
+    "save_checkpoint",
     "save_model",
     "save_weights",
 ]
@@ -382,3 +384,100 @@ def load_model(path: Path, compile: bool = True) -> Model:
         if compile and compiled is not None:
             _make(file, lambda: _restore_compiled(file, model, compiled), "compile")
     return model
+
+
+# ---- training states -----------------------------------------------------------------------
+
+
+def _pack(value: Any, name: str, arrays: dict[str, Array]) -> Any:
+    """A callback's state for JSON; arrays, and long or unusual floats, go into `arrays`."""
+    if isinstance(value, dict):
+        pairs = [[str(k), _pack(v, f"{name}/{k}", arrays)] for k, v in value.items()]
+        return {"dict": pairs}
+    if isinstance(value, (list, tuple)):
+        if value and all(isinstance(v, float) for v in value):
+            arrays[name] = np.array(value, np.float64)
+            return {"floats": name}
+        return [_pack(v, f"{name}/{k}", arrays) for k, v in enumerate(value)]
+    if isinstance(value, (np.ndarray, np.generic)) and not isinstance(value, float):
+        arrays[name] = np.asarray(value)
+        return {"array": name}
+    if isinstance(value, float):
+        arrays[name] = np.array(value, np.float64)
+        return {"float": name}
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    raise ValueError(f"{name}: {type(value).__name__} cannot be part of a training state")
+
+
+def _unpack(value: Any, file: File) -> Any:
+    if isinstance(value, list):
+        return [_unpack(v, file) for v in value]
+    if isinstance(value, dict):
+        ((kind, what),) = value.items()
+        if kind == "dict":
+            return {str(k): _unpack(v, file) for k, v in what}
+        array = file.array(what)
+        if kind == "array":
+            return array
+        return array.tolist() if kind in ("float", "floats") else None
+    return value
+
+
+def save_checkpoint(model: Model, path: Path, position: dict[str, Any], states: list[Any]) -> None:
+    """A file of `save_model` with the position in a run and its callbacks' states."""
+    arrays, info = _state(model, True)
+    for what in ("position", "callbacks"):
+        value = position if what == "position" else states
+        info[what] = _pack(value, f"training/{what}", arrays)
+    _store(path, arrays, info, True)
+
+
+class Checkpoint:
+    """A training state read from a file, to be put into a model that is compiled alike.
+
+    epoch: the epoch to go on with. batches: how many of its batches are done; 0: it has
+    not begun. position: everything that the engine noted. callbacks: their states.
+
+    Raises OSError when the file cannot be read, ValueError, naming the defect, when it is
+    damaged or holds no training state.
+    """
+
+    def __init__(self, path: Path, model: Model) -> None:
+        with File(path) as file:
+            info = _info(file)
+            if "position" not in info:
+                raise ValueError(
+                    f"{file.path}: no position of a training is in it; resume_from takes the "
+                    "files of ModelCheckpoint(save_training_state=True)"
+                )
+            _make(file, lambda: self._read(file, info, model), "training state")
+
+    def _read(self, file: File, info: dict[str, Any], model: Model) -> None:
+        if not model.built:
+            model.build((None, *info["model"]["config"]["input_shape"]))
+        self.position = _unpack(info["position"], file)
+        self.callbacks = _unpack(info["callbacks"], file)
+        self.epoch, self.batches = self.position["epoch"], self.position["batches"]
+        compiled = info["compile"]
+        self._numbers = [info["seed"], compiled["iterations"], compiled["epochs_seen"]]
+        numbers = [self.epoch, self.batches, *self.position["source"], *self._numbers]
+        if any(type(n) is not int or n < 0 for n in numbers):
+            raise ValueError("its counts must be whole numbers")
+        self._rate = compiled["rate"]
+        theirs = compiled["optimizer"]
+        ours = type(model.optimizer).__name__
+        if _unknown(theirs) is None and theirs["class_name"] != ours:
+            raise ValueError(f"the optimizer was {theirs['class_name']}, the model has {ours}")
+        wanted = {**_check_weights(file, model), **(_slots(model) if self._numbers[1] else {})}
+        _check(file, wanted, "array")
+        self._arrays = {name: file.array(name) for name in wanted}
+
+    def apply(self, model: Model) -> None:
+        """Weights, optimizer and random state of the file, into the model."""
+        wanted = {**_named(model), **_slots(model)}
+        for name, array in self._arrays.items():
+            np.asarray(wanted[name])[...] = array
+        model._seed, model.optimizer.iterations, model.engine.epochs_seen = self._numbers
+        if self._rate is not None and model.optimizer.schedule is None:
+            model.optimizer.learning_rate = self._rate

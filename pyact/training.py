@@ -308,7 +308,7 @@ class Engine:
         self, x: Any, y: Any, batch_size: Any, epochs: Any, verbose: Any, callbacks: Any,
         validation_split: Any, validation_data: Any, shuffle: Any, class_weight: Any,
         sample_weight: Any, initial_epoch: Any, steps_per_epoch: Any, validation_steps: Any,
-        validation_batch_size: Any,
+        validation_batch_size: Any, resume_from: Any = None,
     ) -> History:  # fmt: skip
         self._require("fit")
         epochs, initial_epoch = whole("epochs", epochs, 0), whole("initial_epoch", initial_epoch, 0)
@@ -318,6 +318,12 @@ class Engine:
         held_out = self._validation(source, split, validation_data, validation_batch_size,
                                     validation_steps)  # fmt: skip
         self.model.stop_training = False
+        resume = None
+        if resume_from is not None:
+            from .saving import Checkpoint  # it imports models, and that this module
+
+            resume = Checkpoint(resume_from, self.model)
+            resume.apply(self.model)
         hooks = CallbackList(
             callbacks, model=self.model, verbose=verbose, epochs=epochs, steps=source.steps,
             add_history=True,
@@ -325,27 +331,68 @@ class Engine:
         history: Any = hooks.history
         self.model.history = history
         try:
-            self._fit(source, held_out, hooks, initial_epoch, epochs)
+            self._fit(source, held_out, hooks, initial_epoch, epochs, resume)
         except BaseException:
             hooks.abandon()
             raise
+        finally:
+            hooks.defer_saves(False)
         return history
 
-    def _fit(self, source: Any, held_out: Any, hooks: CallbackList, first: int, last: int) -> None:
+    def _fit(
+        self, source: Any, held_out: Any, hooks: CallbackList, first: int, last: int, resume: Any
+    ) -> None:
         hooks.on_train_begin()
+        hooks.defer_saves()
         logs: dict[str, float] = {}
+        if resume is not None:
+            first = resume.epoch
+            if resume.batches:
+                hooks.on_epoch_begin(first)
+            resume.apply(self.model)  # whatever the hooks have done was done before
+            hooks.set_states(resume.callbacks)
+            self.model.stop_training = bool(resume.position["stop"])
+            logs = dict(resume.position["logs"])
+            source.pass_by(resume.position["source"], resume.batches)
+            if self.model.stop_training:
+                last = first
         for epoch in range(first, last):
-            hooks.on_epoch_begin(epoch)
-            logs = self._epoch(source, hooks)
+            inside = resume if resume is not None and resume.batches else None
+            resume = None
+            if inside is None:
+                hooks.on_epoch_begin(epoch)
+            logs = self._epoch(source, hooks, epoch, inside)
             if held_out is not None:
                 hooks.on_test_begin()
                 found = self._measure(held_out, hooks)
                 hooks.on_test_end(found)
                 logs.update({f"val_{name}": value for name, value in found.items()})
             hooks.on_epoch_end(epoch, logs)
+            self._checkpoint(source, hooks, epoch + 1, logs)
             if self.model.stop_training:
                 break
         hooks.on_train_end(logs)
+
+    def _checkpoint(
+        self, source: Any, hooks: CallbackList, epoch: int, logs: Any,
+        batches: int = 0, steps: Steps | None = None,
+    ) -> None:  # fmt: skip
+        """Writes the files that callbacks have asked for, now that all have had their say."""
+        paths = hooks.deferred_paths()
+        if not paths:
+            return
+        from .saving import save_checkpoint
+
+        position = {
+            "epoch": epoch,
+            "batches": batches,
+            "source": source.state(),
+            "stop": self.model.stop_training,
+            "logs": {} if batches else logs,
+            "steps": None if steps is None else steps.state(),
+        }
+        for path in paths:
+            save_checkpoint(self.model, path, position, hooks.states())
 
     def _validation(
         self, source: Any, split: float, given: Any, batch_size: Any, steps: Any
@@ -364,14 +411,21 @@ class Engine:
             return None
         return source.hold_out(split)
 
-    def _epoch(self, source: Any, hooks: CallbackList) -> dict[str, float]:
-        """One pass over the data; returns the epoch's logs."""
+    def _epoch(self, source: Any, hooks: CallbackList, epoch: int, resume: Any) -> dict[str, float]:
+        """One pass over the data, or the rest of one; returns the epoch's logs."""
         steps = Steps(self)
-        order_seed = self.epochs_seen
-        self.epochs_seen += 1
+        passed = 0
+        if resume is None:
+            self.epochs_seen += 1
+        else:
+            passed = resume.batches
         first = 0
-        for data, batch, last, order in source.epoch(self.model._seed, order_seed):
-            at = 0
+        for data, batch, last, order in source.epoch(self.model._seed, self.epochs_seen - 1):
+            at = max(0, min(passed - first, last))
+            if resume is not None:
+                self._ensure_built(data.x)
+                steps.restore(resume.position["steps"], data, batch)
+                resume = None
             while at < last:
                 ahead = at + 1 if hooks.wants_batches else last
                 if hooks.wants_batches:
@@ -381,6 +435,7 @@ class Engine:
                 at = ahead
                 if hooks.wants_batches:
                     hooks.on_train_batch_end(first + at - 1, steps.logs())
+                    self._checkpoint(source, hooks, epoch, None, first + at, steps)
                 if self.model.stop_training:
                     return steps.logs()
             first += last
@@ -615,6 +670,31 @@ class Steps:
             self.losses = np.empty(0)
             self.done = np.zeros(1, np.int64)
 
+    def state(self) -> dict[str, Any]:
+        """What has been measured, for `restore`."""
+        rows, batch = self._spans
+        return {
+            "loss_sum": float(self.loss_sum),
+            "rows_done": int(self.rows_done),
+            "sums": list(self.sums or ()),
+            "of": [rows, batch] if rows != batch else None,  # of a stream each is its own
+        }
+
+    def restore(self, state: Any, data: _Data, batch: int) -> None:
+        """Goes on from a `state` of the same epoch over the same data."""
+        if state["of"] not in (None, [data.rows, batch]):
+            raise ValueError(
+                "resume_from: the run had {} rows in batches of {}, this one has {} in "
+                "batches of {}".format(*state["of"], data.rows, batch)
+            )
+        key, compiled = self.engine._take("train", min(batch, data.rows), data)
+        self.engine._give(key, compiled)
+        sums = [np.array(s, np.float64).reshape(-1) for s in state["sums"]]
+        if [s.size for s in sums] != compiled.sizes:
+            raise ValueError("resume_from: the run had other metrics than this one")
+        self.found, self.sums = compiled.metrics, sums
+        self.loss_sum, self.rows_done = float(state["loss_sum"]), int(state["rows_done"])
+
     def _so_far(self) -> tuple[float, int]:
         """Loss times rows, and rows, of the batches that the current call has done."""
         done = int(self.done[0])
@@ -663,6 +743,14 @@ class _Arrays:
     def known_steps(self, n: int) -> None:
         pass
 
+    def state(self) -> list[int]:
+        """How far the data have been drawn: batches of a stream, epochs of a loader."""
+        return [0, 0]
+
+    def pass_by(self, state: list[int], batches: int) -> None:
+        """Goes to where `state` was given, or to the begin of that epoch when `batches` of
+        it were done."""
+
     def hold_out(self, split: float) -> _Arrays:
         """Splits the last rows off, before any shuffling, as Keras does."""
         rows = self.data.rows
@@ -694,6 +782,12 @@ class _Loader(_Arrays):
         n = len(self.loader)
         return n if self.limit is None else min(n, self.limit)
 
+    def state(self) -> list[int]:
+        return [0, self.loader.epoch]
+
+    def pass_by(self, state: list[int], batches: int) -> None:
+        self.loader.epoch = state[1] - (batches > 0)
+
     def hold_out(self, split: float) -> _Arrays:
         raise ValueError("validation_split needs arrays; pass validation_data instead")
 
@@ -707,6 +801,7 @@ class _Stream:
     def __init__(self, batches: Iterable[Any], batch: int, limit: int | None, table: Any) -> None:
         self.batches, self.batch, self.limit, self.table = batches, batch, limit, table
         self._length: int | None = None
+        self.taken = 0
         endless = hasattr(batches, "__next__")
         self._iterator = iter(batches) if endless else None
         if hasattr(batches, "__len__"):
@@ -716,6 +811,17 @@ class _Stream:
     def steps(self) -> int | None:
         known = [n for n in (self._length, self.limit) if n is not None]
         return min(known) if known else None
+
+    def state(self) -> list[int]:
+        return [self.taken, getattr(self.batches, "epoch", 0)]
+
+    def pass_by(self, state: list[int], batches: int) -> None:
+        if self._iterator is not None:
+            for _ in range(state[0] - batches):
+                next(self._iterator, None)
+        elif hasattr(self.batches, "epoch"):
+            self.batches.epoch = state[1] - (batches > 0)
+        self.taken = state[0] - batches
 
     def known_steps(self, n: int) -> None:
         self._length = n if self._length is None else self._length
@@ -740,6 +846,7 @@ class _Stream:
             data = _Data(x, y, w, self.table)
             if data.rows == 0:
                 raise ValueError("a batch has no rows")
+            self.taken += 1
             yield data, data.rows, 1, None
             count += 1
 
