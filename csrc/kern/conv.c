@@ -204,17 +204,19 @@ PA_INLINE void add_run(real *to, const real *from, size_t n)
     }
 }
 
-/* One row of unrolled gradient onto dx. Neighbouring pixels overlap: they are taken kw
- * apart, so that no addition waits for the one just before it. columns: (OW, kw, Cg). */
-static void add_row(const pa_conv *g, const real *columns, real *dx)
+/* Rows of unrolled gradient onto dx. Neighbouring pixels overlap: they are taken kw
+ * apart, in all the rows, so that no addition waits for one just before it. columns:
+ * (rows, OW, kw, Cg). */
+static void add_rows(const pa_conv *g, size_t rows, const real *columns, real *dx)
 {
     const bool join = joined(g);
     const size_t nx = join ? 1 : g->kw, n = join ? g->kw * g->Cg : g->Cg;
     for (size_t phase = 0; phase < g->kw; phase++)
-        for (size_t ox = phase; ox < g->OW; ox += g->kw)
-            for (size_t kx = 0; kx < nx; kx++)
-                add_run(dx + (ox * g->sw + kx * g->dw) * g->C,
-                        columns + (ox * g->kw + kx) * g->Cg, n);
+        for (size_t r = 0; r < rows; r++)
+            for (size_t ox = phase; ox < g->OW; ox += g->kw)
+                for (size_t kx = 0; kx < nx; kx++)
+                    add_run(dx + (r * g->sh * g->Wp + ox * g->sw + kx * g->dw) * g->C,
+                            columns + ((r * g->OW + ox) * g->kw + kx) * g->Cg, n);
 }
 
 void PA_(pa_conv_dimage)(const pa_conv *g, const real *dz, const real *packed,
@@ -229,10 +231,8 @@ void PA_(pa_conv_dimage)(const pa_conv *g, const real *dz, const real *packed,
                 PA_(pa_gemm_packed)
                 (NULL, false, rows * g->OW, N, g->Og, dz + oy * g->OW * g->O + i * g->Og,
                  g->O, packed + (i * g->kh + ky) * size, false, columns, N, NULL);
-                for (size_t r = 0; r < rows; r++)
-                    add_row(g, columns + r * g->OW * N,
-                            dx + (((oy + r) * g->sh + ky * g->dh) * g->Wp) * g->C +
-                                i * g->Cg);
+                add_rows(g, rows, columns,
+                         dx + ((oy * g->sh + ky * g->dh) * g->Wp) * g->C + i * g->Cg);
             }
     }
 }
