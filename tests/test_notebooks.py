@@ -111,6 +111,22 @@ def test_mnist_without_its_data(tmp_path, monkeypatch):
     check_mnist(run, 0.95, 0.8)
 
 
+def test_lenet(tmp_path, monkeypatch):
+    try:
+        data.load_mnist()
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    run = execute("05_lenet", tmp_path, monkeypatch, {
+        "accuracy": "accuracy", "difference": "difference", "shifted": "list(shifted.values())",
+    })  # fmt: skip
+    assert run.values["accuracy"] >= 0.985
+    assert f"{run.values['accuracy']:.2%} of 10,000" in run.text
+    assert run.values["difference"] < 1e-5
+    lenet, dense = run.values["shifted"][-1]
+    assert lenet > dense, "what the text says of shifted digits"
+    assert run.pictures == 4
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_stored_without_outputs(name):
     notebook = json.loads((FOLDER / f"{name}.ipynb").read_text(encoding="utf-8"))
@@ -124,4 +140,4 @@ def test_stored_without_outputs(name):
 
 
 def test_all_notebooks_are_run():
-    assert NAMES == ["01_activations", "02_mnist"]
+    assert NAMES == ["01_activations", "02_mnist", "05_lenet"]
