@@ -67,12 +67,13 @@ void PA_(pa_map_loop)(pa_map_run *run, int n_in, int n_out, bool has_param,
     if (n <= 0)
         return;
     if (plain) {
-        const real *pi[3] = {NULL, NULL, NULL};
-        real *po[2] = {NULL, NULL};
-        for (int k = 0; k < n_in; k++)
-            pi[k] = (const real *)(const void *)args[k];
-        for (int k = 0; k < n_out; k++)
-            po[k] = (real *)(void *)args[n_in + k];
+        /* element by element: as a loop it would become a call of memcpy */
+        const char *first = args[0], *second = args[n_in > 1], *last = args[n_in - 1];
+        char *out = args[n_in], *more = args[n_in + n_out - 1];
+        const real *pi[3] = {(const real *)(const void *)first,
+                             (const real *)(const void *)second,
+                             (const real *)(const void *)last};
+        real *po[2] = {(real *)(void *)out, (real *)(void *)more};
         run(pi, po, n, fixed);
     } else {
         run_pieces(run, n_in, n_out, fixed, args, n, steps);
