@@ -207,9 +207,11 @@ pa_status pa_tape_apply(pa_tape *t, const char *op, int n_in, const int *in, int
 /* Data of a value; valid until the tape is freed. */
 const pa_tensor *pa_tape_tensor(const pa_tape *t, int value);
 /* Gradients of sum(target * seed) (seed NULL: ones) in n sources: grad[i] is a value of
- * this tape, or -1 where the target does not depend on the source. */
+ * this tape, or -1 where the target does not depend on the source. Only the calls
+ * [first, last), in the order of recording, are walked; last -1 means up to now. */
 pa_status pa_tape_gradient(pa_tape *t, int target, const void *seed, int n,
-                           const int *sources, int *grad, pa_error *err);
+                           const int *sources, int first, int last, int *grad,
+                           pa_error *err);
 
 #ifdef __cplusplus
 }

@@ -158,6 +158,9 @@ def _eager(
 def _pair(y_true: Any, y_pred: Any, who: str) -> tuple[Any, Any]:
     """Arrays are checked and converted; values of a graph have been already."""
     if is_symbolic(y_true, y_pred):
+        if not is_symbolic(y_true):
+            y_true = float_array(y_true, f"{who}: y_true", y_pred.dtype)
+            y_true = like_prediction(y_true, tuple(y_pred.shape), who)
         return y_true, y_pred
     true, pred, _ = _eager(y_true, y_pred, None, "same", who)
     return true, pred
@@ -356,7 +359,7 @@ class Loss:
         for arrays that hold no real numbers.
         """
         if is_symbolic(y_true, y_pred, sample_weight):
-            return self.emit(y_true, y_pred, sample_weight)
+            return self._recorded(y_true, y_pred, sample_weight)
         t, p, w = _eager(y_true, y_pred, sample_weight, self.target, self.name)
         if self.reduction == "sum_over_batch_size":
             return float(self.emit(t, p, w))
@@ -364,6 +367,19 @@ class Loss:
         w = w if w is None else w.reshape(-1, *(1,) * (rows.ndim - 1))
         rows = rows if w is None else rows * w
         return float(rows.sum(dtype=np.float64)) if self.reduction == "sum" else rows
+
+    def _recorded(self, y_true: Any, y_pred: Any, weight: Any) -> Any:
+        """The loss as a value of y_pred's tape or graph; arrays beside it are checked."""
+        shape = tuple(y_pred.shape)
+        if not is_symbolic(y_true):
+            if self.target == "index":
+                y_true = class_labels(y_true, shape, self.name)
+            else:
+                y_true = float_array(y_true, f"{self.name}: y_true", y_pred.dtype)
+                y_true = like_prediction(y_true, shape, self.name)
+        if weight is not None and not is_symbolic(weight):
+            weight = row_weights(weight, shape[0], y_pred.dtype, self.name)
+        return self.emit(y_true, y_pred, weight)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

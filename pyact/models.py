@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import layers, random_state
+from . import _recording, layers, random_state
 from ._core import Value
 from .layers.base import InputLayer, Layer, assign_all
 from .training import Engine, inference
@@ -208,7 +208,7 @@ class Model(Layer):
 
     def __call__(self, x: Any, training: bool = False) -> Any:
         """Inside another model the model is a layer; an array is predicted at once."""
-        if isinstance(x, Value) or training:
+        if isinstance(x, Value) or training or _recording.current() is not None:
             return super().__call__(x, training=training)
         return self._inference().predict(x, None)
 

@@ -101,4 +101,3 @@ for _symbol, _op in {
         setattr(Value, f"__r{_symbol}__", _reflected)
 Value.__neg__ = lambda a: apply("negative", (a,))
 Value.__abs__ = lambda a: apply("abs", (a,))
-Value.__array_ufunc__ = None  # array + value is value.__radd__(array)

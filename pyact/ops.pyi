@@ -17,6 +17,7 @@ __all__ = [
     "concatenate",
     "conv2d",
     "dense",
+    "derivative",
     "divide",
     "dropout",
     "elu",
@@ -274,3 +275,4 @@ def avg_pool2d(
     strides: int | Sequence[int] = (),
     padding: int | Sequence[int] = (),
 ) -> Any: ...
+def derivative(x: _Operand, /, *, of: str | None = None, param: float = ...) -> Any: ...

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from . import schedules
+from . import _core, _recording, ops, schedules
 from ._names import real, resolve
+from .variables import Weight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +71,8 @@ class Optimizer:
     ) -> None:
         self._rate: float | Callable[[Any], Any] = 0.0
         self.iterations = 0
+        self._state: Any = None  # of apply_gradients; a compiled model has its own
+        self._programs: dict[Any, Any] = {}
         self.learning_rate = learning_rate
         self.weight_decay = _optional("weight_decay", weight_decay, low=0)
         self.clipnorm = _optional("clipnorm", clipnorm, above=0)
@@ -146,6 +149,70 @@ class Optimizer:
             if bound is not None:
                 return kind, bound
         return None
+
+    # ---- steps of one's own ----
+
+    def apply_gradients(self, grads_and_vars: Any) -> None:
+        """One step: updates variables by gradients from a GradientTape.
+
+        grads_and_vars: pairs (gradient, variable), as from zip(grads, variables). Pairs
+        whose gradient is None are left out. Clipping and update run in C on the variables'
+        own memory; moments are kept from call to call.
+
+        Raises ValueError when no gradient is there, one has another shape than its
+        variable, or a variable comes twice; TypeError for what is no variable.
+
+        >>> from pyact.variables import Variable
+        >>> v = Variable(1.0)
+        >>> SGD(0.5).apply_gradients([(1.0, v)]); float(v)
+        0.5
+        """
+        pairs = [(g, v) for g, v in grads_and_vars if g is not None]
+        if not pairs:
+            raise ValueError("apply_gradients: no variable has a gradient; do they take part in "
+                             "the loss, and is the tape entered before they are used?")  # fmt: skip
+        arrays: list[Any] = []
+        variables: list[Any] = []
+        for g, v in pairs:
+            if not isinstance(v, Weight) or v.block is None:
+                raise TypeError(f"apply_gradients: got {type(v).__name__}, expected a variable")
+            array = np.asarray(g.numpy() if isinstance(g, _core.Value) else g)
+            if array.shape != v.shape:
+                raise ValueError(f"apply_gradients: the gradient of {v.name!r} has shape "
+                                 f"{array.shape}, expected {v.shape}")  # fmt: skip
+            arrays.append(array)
+            variables.append(v)
+        program = self._step_program(variables)
+        lr = float(self.lr_at(np.array([self.iterations]))[0])
+        record = _recording.current()
+        _core.execute(program, tuple(arrays), 0, self.iterations, lr)
+        if record is not None:
+            for v in variables:
+                record.forget(v)
+        self.iterations += 1
+
+    def _step_program(self, variables: list[Any]) -> Any:
+        """The update as a program: the loss sum(v g) has the gradient g in v."""
+        key = tuple((id(v.block), v.offset, v.shape) for v in variables)
+        if len(set(key)) < len(key):
+            raise ValueError("apply_gradients: a variable comes twice; add its gradients up first")
+        if self._state is None:
+            kind, at = self.clip or ("none", 0.0)
+            self._state = _core.OptimizerState(self.op, self.attrs(), clip=kind, clip_at=at)
+        known = self._programs.get(key)
+        if known is None:
+            graph = _core.Graph()
+            total: Any = None
+            for v in variables:
+                value = graph.param(v.block, v.offset, v.shape, True)
+                part = ops.sum(value * graph.input(v.shape, v.dtype))
+                part = part if v.dtype == np.float64 else ops.cast(part, dtype=np.float64)
+                total = part if total is None else total + part
+            # the blocks are held, so that their ids stay theirs
+            known = (_core.Program(graph, loss=total, optimizer=self._state),
+                     [v.block for v in variables])  # fmt: skip
+            self._programs[key] = known
+        return known[0]
 
     # ---- configuration ----
 

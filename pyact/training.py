@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _core, losses, metrics, optimizers
+from . import _core, _recording, losses, metrics, optimizers
 from ._names import real, whole
 from .callbacks import CallbackList, History
 from .layers.base import keeps_batch
@@ -140,8 +140,15 @@ class _Compiled:
     def __init__(
         self, engine: Engine, kind: str, batch: int, y_shape: tuple[int, ...] | None, weighted: bool
     ) -> None:
-        model = engine.model
         graph = _core.Graph()
+        with _recording.tracing(graph):
+            self._trace(engine, graph, kind, batch, y_shape, weighted)
+
+    def _trace(
+        self, engine: Engine, graph: Any, kind: str, batch: int, y_shape: tuple[int, ...] | None,
+        weighted: bool,
+    ) -> None:  # fmt: skip
+        model = engine.model
         shape = model.input_shape[1:]
         x = graph.input((batch, *shape), model.dtype)
         prediction = model(x, training=kind == "train")
@@ -580,7 +587,8 @@ def inference(model: Model, batch_size: int | None = None, *, frozen: bool) -> A
             raise ValueError("x: got no rows, expected at least one")
         graph = _core.Graph()
         x = graph.input((rows, *input_shape), dtype)
-        out = model.call(x, training=False)
+        with _recording.tracing(graph):
+            out = model.call(x, training=False)
         keeps_batch(out, rows, f"model {model.name!r}")
         graph.freeze(copies)
         return _core.Program(graph, outputs=(out if out.id != x.id else out * 1.0,))

@@ -531,6 +531,17 @@ ROWS["dropout"] = Row(
     ulps=(1.01, 1.01), why="1/(1 - rate) is rounded, then the product", given=True,
 )  # fmt: skip
 
+ROWS["derivative"] = Row(
+    lambda x, of, param=0.01: {
+        "tanh": lambda: 1 / np.cosh(x) ** 2, "leaky_relu": lambda: np.where(x > 0, 1, LD(param)),
+        "exp": lambda: np.exp(x),
+    }[of](),
+    lambda: [Case((normal(s, "derivative"),), attrs) for s in SHAPES for attrs in
+             ({"of": "tanh"}, {"of": "leaky_relu", "param": 0.25}, {"of": "exp"})],
+    big=lambda: Case((normal((200003,), "derivative"),), {"of": "tanh"}),
+    ulps=(1, 2), why="the derivative of a map operator, to its accuracy",
+)  # fmt: skip
+
 # ---- training: losses, metrics, optimizers ----------------------------------------------------
 
 add_images(ROWS)

@@ -32,9 +32,18 @@ MAY_INCLUDE = {
 # exceptions name (only inside functions, where the import would go round in a circle)
 LAYERS = [
     {"_core"},
-    {"_names", "config", "_config", "random_state", "_progress", "_plot", "_safetensors"},
-    {"ops", "activations", "initializers", "schedules", "variables"},
-    {"losses", "optimizers"},
+    {
+        "_names",
+        "config",
+        "_config",
+        "random_state",
+        "_progress",
+        "_plot",
+        "_recording",
+        "_safetensors",
+    },
+    {"ops", "activations", "initializers", "schedules", "variables", "_tensors"},
+    {"losses", "optimizers", "autodiff"},
     {"metrics"},
     {"layers"},
     {"callbacks", "data"},
@@ -45,6 +54,7 @@ LAYERS = [
 SAME_LAYER = {
     ("config", "_names"), ("_config", "_names"), ("_plot", "_names"), ("random_state", "_names"),
     ("_progress", "_names"), ("activations", "ops"), ("initializers", "random_state"),
+    ("_tensors", "ops"),
 }  # fmt: skip
 
 

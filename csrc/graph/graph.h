@@ -84,9 +84,11 @@ int pa_graph_root(const pa_graph *g, int value); /* follows aliases */
 pa_status pa_steps_forward(pa_steps *s, pa_graph *g, int n, const int *wanted,
                            pa_error *err);
 /* grad[v] for every value that existed on entry: its gradient's value, or -1. `seed` is a
- * value of the target's shape; `wants` marks the values whose gradient is wanted. */
+ * value of the target's shape; `wants` marks the values whose gradient is wanted. Only
+ * the nodes [first, last) are walked: what others made counts as given. */
 pa_status pa_steps_backward(pa_steps *s, pa_graph *g, int target, int seed,
-                            const bool *wants, int *grad, pa_error *err);
+                            const bool *wants, int first, int last, int *grad,
+                            pa_error *err);
 pa_status pa_steps_update(pa_steps *s, pa_graph *g, pa_optimizer *opt, int n_params,
                           const int *params, pa_error *err);
 void pa_steps_free(pa_steps *s);
@@ -103,6 +105,9 @@ typedef struct pa_plan {
 pa_status pa_plan_new(pa_plan *plan, const pa_graph *g, const pa_steps *s, int n_keep,
                       const int *keep, pa_error *err);
 void pa_plan_free(pa_plan *plan);
+
+/* tape.c: the graph that a tape has recorded; the tape's own. */
+const pa_graph *pa_tape_graph(const pa_tape *t);
 
 /* program.c, tape.c: fills a call's pointers from `tensor`, indexed by value. */
 void pa_call_bind(pa_call *c, const pa_graph *g, const pa_step *s, pa_tensor *tensor);

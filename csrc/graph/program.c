@@ -129,8 +129,8 @@ static pa_status add_gradients(compiler *c, const pa_program_spec *spec, pa_erro
         g, loss.dtype, loss.rank, loss.dim,
         loss.dtype == PA_F64 ? (void *)&one64 : (void *)&one32, &seed, err);
     if (status == PA_OK)
-        status =
-            pa_steps_backward(&c->steps, g, spec->loss, seed, c->wants, c->grad, err);
+        status = pa_steps_backward(&c->steps, g, spec->loss, seed, c->wants, 0,
+                                   g->n_nodes, c->grad, err);
     for (int i = 0; i < spec->n_wrt && status == PA_OK; i++) {
         int v = spec->wrt[i], made = c->grad[v];
         if (made < 0) {

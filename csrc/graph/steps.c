@@ -163,9 +163,10 @@ static pa_status backward_node(backward *b, int k)
 }
 
 pa_status pa_steps_backward(pa_steps *s, pa_graph *g, int target, int seed,
-                            const bool *wants, int *grad, pa_error *err)
+                            const bool *wants, int first, int last, int *grad,
+                            pa_error *err)
 {
-    int n_values = g->n_values, n_nodes = g->n_nodes;
+    int n_values = g->n_values;
     bool *on_path = calloc((size_t)n_values + 1, sizeof *on_path);
     if (!on_path)
         return pa_fail(err, PA_ENOMEM, "out of memory for gradients");
@@ -175,7 +176,7 @@ pa_status pa_steps_backward(pa_steps *s, pa_graph *g, int target, int seed,
         on_path[v] = wants[v];
         grad[v] = -1;
     }
-    for (int k = 0; k < n_nodes; k++) {
+    for (int k = first; k < last; k++) {
         const pa_node *node = &g->node[k];
         bool any = false;
         for (int i = 0; i < node->call.n_in; i++)
@@ -185,7 +186,7 @@ pa_status pa_steps_backward(pa_steps *s, pa_graph *g, int target, int seed,
                 on_path[node->out[i]] = true;
     }
     grad[target] = seed;
-    for (int k = n_nodes - 1; k >= 0 && status == PA_OK; k--)
+    for (int k = last - 1; k >= first && status == PA_OK; k--)
         status = backward_node(&b, k);
     free(on_path);
     return status;

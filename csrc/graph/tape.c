@@ -127,6 +127,11 @@ const pa_tensor *pa_tape_tensor(const pa_tape *t, int value)
     return value >= 0 && value < t->n_tensors ? &t->tensor[value] : NULL;
 }
 
+const pa_graph *pa_tape_graph(const pa_tape *t)
+{
+    return t->g;
+}
+
 static pa_status make_seed(pa_tape *t, int target, const void *seed, int *value,
                            pa_error *err)
 {
@@ -147,8 +152,11 @@ static pa_status make_seed(pa_tape *t, int target, const void *seed, int *value,
 }
 
 pa_status pa_tape_gradient(pa_tape *t, int target, const void *seed, int n,
-                           const int *sources, int *grad, pa_error *err)
+                           const int *sources, int first, int last, int *grad,
+                           pa_error *err)
 {
+    last = last < 0 || last > t->g->n_nodes ? t->g->n_nodes : last;
+    first = first < 0 ? 0 : first;
     const pa_tensor *to = pa_tape_tensor(t, target);
     if (!to || to->dtype == PA_I32)
         return pa_fail(err, PA_EVALUE,
@@ -168,7 +176,8 @@ pa_status pa_tape_gradient(pa_tape *t, int target, const void *seed, int n,
             wants[sources[i]] = true;
     }
     if (status == PA_OK)
-        status = pa_steps_backward(&steps, t->g, target, seeded, wants, all, err);
+        status =
+            pa_steps_backward(&steps, t->g, target, seeded, wants, first, last, all, err);
     if (status == PA_OK)
         status = materialize(t, err);
     for (int k = 0; k < steps.n && status == PA_OK; k++)

@@ -69,15 +69,45 @@ static PyObject *op_info(PyObject *module, PyObject *name)
 /* ---- apply
  * ---------------------------------------------------------------------------------- */
 
-/* An owner (graph or tape) among the inputs, borrowed, or NULL. */
+/* Where an operator on these inputs is recorded: a graph or a recording tape among them,
+ * else, for weights and for values of tapes that have ended, what records in this thread. A new reference; NULL, perhaps with an exception: at once, on arrays. */
 static pa_py_graph *find_owner(pa_state *state, PyObject *inputs)
 {
+    bool ask = false;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(inputs); i++) {
         PyObject *x = PyTuple_GET_ITEM(inputs, i);
-        if (PyObject_TypeCheck(x, state->type[PA_PY_VALUE]))
-            return ((pa_py_value *)x)->owner;
+        if (PyObject_TypeCheck(x, state->type[PA_PY_VALUE])) {
+            pa_py_graph *owner = ((pa_py_value *)x)->owner;
+            if (owner && (owner->graph || owner->recording))
+                return (pa_py_graph *)Py_NewRef((PyObject *)owner);
+            ask = true;
+        } else if (PyArray_Check(x) && !PyArray_CheckExact(x))
+            ask = ask || PyObject_HasAttrString(x, "block");
     }
-    return NULL;
+    if (!ask || !state->active)
+        return NULL;
+    PyObject *tape = PyObject_CallNoArgs(state->active);
+    if (tape && Py_TYPE(tape) != state->type[PA_PY_TAPE] &&
+        Py_TYPE(tape) != state->type[PA_PY_GRAPH])
+        Py_CLEAR(tape);
+    return (pa_py_graph *)tape;
+}
+
+PyDoc_STRVAR(
+    set_recorder_doc,
+    "set_recorder(active, adopt, /)\n--\n\nactive(): the Tape that records in "
+    "this thread, or None. adopt(tape, x): the tape's Value of a weight, or of a "
+    "Value of another tape.");
+
+static PyObject *set_recorder(PyObject *module, PyObject *args)
+{
+    PyObject *active, *adopt;
+    pa_state *state = pa_py_state(module);
+    if (!PyArg_ParseTuple(args, "OO:set_recorder", &active, &adopt))
+        return NULL;
+    Py_XSETREF(state->active, Py_NewRef(active));
+    Py_XSETREF(state->adopt, Py_NewRef(adopt));
+    Py_RETURN_NONE;
 }
 
 typedef struct eager {
@@ -90,13 +120,19 @@ typedef struct eager {
 
 /* float32 and float64 arrays together become float64, as NumPy promotes; plain numbers
  * take the dtype of the arrays beside them. */
-static int eager_inputs(eager *e, PyObject *inputs)
+static int eager_inputs(eager *e, const pa_state *state, PyObject *inputs)
 {
     Py_ssize_t n = PyTuple_GET_SIZE(inputs);
     bool wide = false, narrow = false;
     for (Py_ssize_t i = 0; i < n; i++) {
         PyObject *x = PyTuple_GET_ITEM(inputs, i);
-        if (!(e->array[i] = pa_py_array(x)))
+        PyObject *numbers = NULL; /* of a value whose tape has ended */
+        if (PyObject_TypeCheck(x, state->type[PA_PY_VALUE]) &&
+            !(numbers = pa_py_value_array((pa_py_value *)x)))
+            return -1;
+        e->array[i] = pa_py_array(numbers ? numbers : x);
+        Py_XDECREF(numbers);
+        if (!e->array[i])
             return -1;
         bool number = PyFloat_Check(x) || PyLong_Check(x);
         wide = wide || (!number && PyArray_TYPE(e->array[i]) == NPY_FLOAT64);
@@ -150,12 +186,13 @@ static PyObject *eager_result(eager *e)
 
 enum { RELEASE_GIL_AT = 4096 }; /* elements; below, switching costs more than it frees */
 
-static PyObject *eager_run(eager *e, const pa_lib *lib, int index, PyObject *inputs,
+static PyObject *eager_run(eager *e, const pa_state *state, int index, PyObject *inputs,
                            const pa_py_args *a, uint64_t seed)
 {
+    const pa_lib *lib = state->lib;
     pa_error err;
     pa_tensor *in[PA_MAX_IN];
-    if (eager_inputs(e, inputs) < 0)
+    if (eager_inputs(e, state, inputs) < 0)
         return NULL;
     for (int i = 0; i < PA_MAX_IN; i++)
         in[i] = &e->in[i];
@@ -194,8 +231,13 @@ static PyObject *apply(PyObject *module, PyObject *args)
         return PyErr_Format(PyExc_TypeError, "%U: got %zd inputs, expected at most %d",
                             name, PyTuple_GET_SIZE(inputs), PA_MAX_IN);
     pa_py_graph *owner = find_owner(state, inputs);
-    if (owner)
-        return pa_py_value_apply(owner, name, inputs, attrs);
+    if (owner) {
+        PyObject *made = pa_py_value_apply(owner, name, inputs, attrs);
+        Py_DECREF((PyObject *)owner);
+        return made;
+    }
+    if (PyErr_Occurred())
+        return NULL;
     int index = pa_py_find_op(state->lib, name);
     pa_py_args a;
     if (index < 0 || pa_py_args_get(&a, state->lib->table[0]->ops[index], attrs) < 0)
@@ -203,7 +245,7 @@ static PyObject *apply(PyObject *module, PyObject *args)
     eager e;
     memset(e.array, 0, sizeof e.array);
     memset(e.result, 0, sizeof e.result);
-    PyObject *result = eager_run(&e, state->lib, index, inputs, &a, seed);
+    PyObject *result = eager_run(&e, state, index, inputs, &a, seed);
     for (int i = 0; i < PA_MAX_IN; i++)
         Py_XDECREF(e.array[i]);
     for (int i = 0; i < PA_MAX_OUT; i++)
@@ -240,6 +282,7 @@ static PyMethodDef functions[] = {
     {"op_names", op_names, METH_NOARGS, op_names_doc},
     {"op_info", op_info, METH_O, op_info_doc},
     {"apply", apply, METH_VARARGS, apply_doc},
+    {"set_recorder", set_recorder, METH_VARARGS, set_recorder_doc},
     {"shuffle", shuffle, METH_VARARGS, shuffle_doc},
     {NULL, NULL, 0, NULL},
 };
@@ -249,7 +292,8 @@ int pa_py_graph_add(PyObject *module, pa_state *state)
     (void)state;
     if (pa_py_block_add(module) < 0 || pa_py_value_add(module) < 0 ||
         pa_py_recorders_add(module) < 0 || pa_py_optimizer_add(module) < 0 ||
-        pa_py_program_add(module) < 0 || pa_py_inference_add(module) < 0)
+        pa_py_program_add(module) < 0 || pa_py_inference_add(module) < 0 ||
+        pa_py_execute_add(module) < 0)
         return -1;
     return PyModule_AddFunctions(module, functions);
 }

@@ -239,6 +239,8 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     pa_state *state = pa_py_state(module);
     for (int i = 0; i < PA_PY_N_TYPES; i++)
         Py_VISIT(state->type[i]);
+    Py_VISIT(state->active);
+    Py_VISIT(state->adopt);
     Py_VISIT(state->lib_owner);
     return 0;
 }
@@ -248,6 +250,8 @@ static int module_clear(PyObject *module)
     pa_state *state = pa_py_state(module);
     for (int i = 0; i < PA_PY_N_TYPES; i++)
         Py_CLEAR(state->type[i]);
+    Py_CLEAR(state->active);
+    Py_CLEAR(state->adopt);
     return 0;
 }
 

@@ -13,13 +13,18 @@ typedef struct pa_py_graph { /* a graph or a tape: exactly one of the two is set
     pa_lib *lib;
     pa_graph *graph;
     pa_tape *tape;
-    PyObject *leaves; /* tape: list of the arrays that leaves borrow */
+    PyObject *leaves;           /* tape: list of the arrays that leaves borrow */
+    bool recording;             /* tape: operators on its values are recorded */
+    struct pa_py_value *values; /* tape: every Value of it that is alive, a linked list */
 } pa_py_graph;
 
-typedef struct pa_py_value { /* a value of a graph or tape */
-    PyObject_HEAD pa_py_graph *owner;
+typedef struct pa_py_value {          /* a value of a graph or tape */
+    PyObject_HEAD pa_py_graph *owner; /* NULL once the tape has let go of it */
     int id;
-    PyObject *tag; /* a dict for the layers' own notes, or NULL */
+    PyObject *tag;   /* a dict for the layers' own notes, or NULL */
+    PyObject *array; /* its numbers once the tape has let go of it, or NULL */
+    pa_tensor kept;  /* over `array` */
+    struct pa_py_value *before, *after; /* in owner->values */
 } pa_py_value;
 
 typedef struct pa_py_optimizer {
@@ -70,6 +75,12 @@ int pa_py_recorders_add(PyObject *module);
 int pa_py_optimizer_add(PyObject *module);
 int pa_py_program_add(PyObject *module);
 int pa_py_inference_add(PyObject *module);
+int pa_py_execute_add(PyObject *module);
+
+/* inspect.c: what a Graph or a Tape has recorded. */
+PyObject *pa_py_owner_node(PyObject *owner, PyObject *index);
+PyObject *pa_py_owner_value(PyObject *owner, PyObject *id);
+PyObject *pa_py_owner_nodes(PyObject *owner, void *unused);
 
 PyObject *pa_py_block_wrap(pa_state *state, pa_block *block); /* takes a reference */
 
@@ -77,6 +88,12 @@ PyObject *pa_py_block_wrap(pa_state *state, pa_block *block); /* takes a referen
 
 PyObject *pa_py_value_wrap(pa_py_graph *owner, int id);
 const pa_tensor *pa_py_value_tensor(const pa_py_value *v);
+
+/* A copy of the numbers of a tape's value; NULL with an exception for a symbolic one. */
+PyObject *pa_py_value_array(const pa_py_value *v);
+
+/* Gives every Value of a tape numbers of its own and frees the tape. */
+int pa_py_values_detach(pa_py_graph *owner);
 
 /* An array as a value: a constant of a graph, a leaf of a tape. */
 int pa_py_array_value(pa_py_graph *owner, PyObject *array, bool wants_grad, int *id);

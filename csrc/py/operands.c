@@ -60,6 +60,38 @@ done:
     return result;
 }
 
+/* What the tape makes of a weight, or of a Value from elsewhere. */
+static int adopted(pa_py_graph *self, PyObject *x, int *id)
+{
+    pa_state *state = pa_py_state_of((PyObject *)self);
+    PyObject *v = PyObject_CallFunctionObjArgs(state->adopt, (PyObject *)self, x, NULL);
+    if (!v)
+        return -1;
+    bool fits = PyObject_TypeCheck(v, state->type[PA_PY_VALUE]) &&
+                ((pa_py_value *)v)->owner == self;
+    if (fits)
+        *id = ((pa_py_value *)v)->id;
+    else
+        PyErr_SetString(PyExc_TypeError, "adopt: expected a Value of the tape");
+    Py_DECREF(v);
+    return fits ? 0 : -1;
+}
+
+static int foreign_value(pa_py_graph *self, PyObject *x, int *id)
+{
+    const pa_py_value *v = (const pa_py_value *)x;
+    if (v->owner && v->owner->graph) {
+        PyErr_Format(PyExc_ValueError, "an input belongs to another graph");
+        return -1;
+    }
+    if (self->tape && pa_py_state_of((PyObject *)self)->adopt)
+        return adopted(self, x, id);
+    PyObject *a = pa_py_value_array(v);
+    int result = a ? pa_py_array_value(self, a, false, id) : -1;
+    Py_XDECREF(a);
+    return result;
+}
+
 /* A plain Python number takes the dtype of the values beside it, as in NumPy. */
 static int number_value(pa_py_graph *self, PyObject *x, PyObject *inputs, int *id)
 {
@@ -72,6 +104,8 @@ static int number_value(pa_py_graph *self, PyObject *x, PyObject *inputs, int *i
         PyObject *beside = PyTuple_GET_ITEM(inputs, i);
         if (PyObject_TypeCheck(beside, state->type[PA_PY_VALUE]) &&
             pa_py_value_tensor((pa_py_value *)beside)->dtype == PA_F32)
+            type = NPY_FLOAT32;
+        if (PyArray_Check(beside) && PyArray_TYPE((PyArrayObject *)beside) == NPY_FLOAT32)
             type = NPY_FLOAT32;
     }
     PyObject *a = PyArray_SimpleNew(0, NULL, type);
@@ -86,23 +120,53 @@ static int number_value(pa_py_graph *self, PyObject *x, PyObject *inputs, int *i
     return result;
 }
 
+/* Are there float32 values or weights among the inputs, and no float64 ones? */
+static bool are_narrow(pa_state *state, PyObject *inputs)
+{
+    bool narrow = false;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(inputs); i++) {
+        PyObject *x = PyTuple_GET_ITEM(inputs, i);
+        int type = -1;
+        if (PyObject_TypeCheck(x, state->type[PA_PY_VALUE]))
+            type = pa_py_npy_type(pa_py_value_tensor((pa_py_value *)x)->dtype);
+        else if (PyArray_Check(x) && !PyArray_CheckExact(x))
+            type = PyArray_TYPE((PyArrayObject *)x);
+        if (type == NPY_FLOAT64)
+            return false;
+        narrow = narrow || type == NPY_FLOAT32;
+    }
+    return narrow;
+}
+
+/* A plain float64 array, which is what NumPy makes unasked, takes the float32 of the
+ * values and weights beside it; they are never widened in silence. */
+static int array_value(pa_py_graph *self, PyObject *x, PyObject *inputs, int *id)
+{
+    if (!PyArray_CheckExact(x) || PyArray_TYPE((PyArrayObject *)x) != NPY_FLOAT64 ||
+        !are_narrow(pa_py_state_of((PyObject *)self), inputs))
+        return pa_py_array_value(self, x, false, id);
+    PyObject *cast = PyArray_Cast((PyArrayObject *)x, NPY_FLOAT32);
+    int result = cast ? pa_py_array_value(self, cast, false, id) : -1;
+    Py_XDECREF(cast);
+    return result;
+}
+
 static int input_id(pa_py_graph *self, PyObject *x, PyObject *inputs, int *id)
 {
     pa_state *state = pa_py_state_of((PyObject *)self);
     if (PyObject_TypeCheck(x, state->type[PA_PY_VALUE])) {
-        if (((pa_py_value *)x)->owner != self) {
-            PyErr_Format(PyExc_ValueError, "an input belongs to another graph");
-            return -1;
-        }
+        if (((pa_py_value *)x)->owner != self)
+            return foreign_value(self, x, id);
         *id = ((pa_py_value *)x)->id;
         return 0;
     }
     if (PyFloat_Check(x) || PyLong_Check(x))
         return number_value(self, x, inputs, id);
-    if (self->graph && PyArray_Check(x) && !PyArray_CheckExact(x) &&
-        PyObject_HasAttrString(x, "block"))
-        return weight_value(self, x, id);
-    return pa_py_array_value(self, x, false, id);
+    if (PyArray_Check(x) && !PyArray_CheckExact(x) && PyObject_HasAttrString(x, "block"))
+        return self->graph    ? weight_value(self, x, id)
+               : state->adopt ? adopted(self, x, id)
+                              : pa_py_array_value(self, x, false, id);
+    return array_value(self, x, inputs, id);
 }
 
 int pa_py_input_ids(pa_py_graph *self, PyObject *inputs, int id[PA_MAX_IN])

@@ -1,6 +1,8 @@
 /* recorder.c - pyact._core.Graph and Tape: what operators are recorded in. */
 #include "py/objects.h"
 
+#include <structmember.h>
+
 static pa_py_graph *owner_new(PyTypeObject *type)
 {
     pa_state *state = (pa_state *)PyType_GetModuleState(type);
@@ -132,10 +134,18 @@ PyDoc_STRVAR(
     "leaf($self, array, /)\n--\n\nAn array as a value of the tape. Do not change it "
     "while the tape lives.");
 
+static bool released(const pa_py_graph *self)
+{
+    if (!self->graph && !self->tape)
+        PyErr_SetString(PyExc_ValueError, "this tape has let go of its values");
+    return !self->graph && !self->tape;
+}
+
 static PyObject *owner_array(PyObject *o, PyObject *array)
 {
     int id;
-    return pa_py_array_value((pa_py_graph *)o, array, true, &id) < 0
+    return released((pa_py_graph *)o) ||
+                   pa_py_array_value((pa_py_graph *)o, array, true, &id) < 0
                ? NULL
                : pa_py_value_wrap((pa_py_graph *)o, id);
 }
@@ -148,31 +158,67 @@ PyDoc_STRVAR(
 static PyObject *owner_apply(PyObject *o, PyObject *args)
 {
     PyObject *name, *inputs, *attrs = NULL;
-    if (!PyArg_ParseTuple(args, "UO|O:apply", &name, &inputs, &attrs))
+    if (!PyArg_ParseTuple(args, "UO|O:apply", &name, &inputs, &attrs) ||
+        released((pa_py_graph *)o))
         return NULL;
     return pa_py_value_apply((pa_py_graph *)o, name, inputs, attrs);
 }
 
-PyDoc_STRVAR(gradient_doc, "gradient($self, target, sources, seed=None, "
-                           "/)\n--\n\nGradients of sum(target * seed) in the "
-                           "sources, a tuple of Values or None.");
+PyDoc_STRVAR(gradient_doc,
+             "gradient($self, target, sources, seed=None, first=0, last=-1, "
+             "/)\n--\n\nGradients of sum(target * seed) in the "
+             "sources, a tuple of Values or None; only the calls [first, last) "
+             "are walked.");
+
+static int source_ids(pa_py_graph *self, PyObject *sources, int *id)
+{
+    PyTypeObject *type = pa_py_state_of((PyObject *)self)->type[PA_PY_VALUE];
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(sources); i++) {
+        PyObject *v = PyTuple_GET_ITEM(sources, i);
+        if (!PyObject_TypeCheck(v, type) || ((pa_py_value *)v)->owner != self) {
+            PyErr_Format(PyExc_ValueError,
+                         "gradient: source %zd is not a value of this tape", i);
+            return -1;
+        }
+        id[i] = ((pa_py_value *)v)->id;
+    }
+    return 0;
+}
+
+/* source, grad: (n,) */
+static PyObject *gradients(pa_py_graph *self, int target, const void *seed, int n,
+                           const int *source, const int *window, int *grad)
+{
+    pa_error err;
+    pa_status status = pa_tape_gradient(self->tape, target, seed, n, source, window[0],
+                                        window[1], grad, &err);
+    if (status)
+        return pa_py_raise(status, &err);
+    PyObject *result = PyTuple_New(n);
+    for (int i = 0; result && i < n; i++) {
+        PyObject *g = grad[i] < 0 ? Py_NewRef(Py_None) : pa_py_value_wrap(self, grad[i]);
+        if (!g)
+            Py_CLEAR(result);
+        else
+            PyTuple_SET_ITEM(result, i, g);
+    }
+    return result;
+}
 
 static PyObject *tape_gradient(PyObject *o, PyObject *args)
 {
     pa_py_graph *self = (pa_py_graph *)o;
     PyObject *target, *sources, *seed = Py_None, *result = NULL;
-    int source[PA_MAX_IN], grad[PA_MAX_IN];
     PyArrayObject *s = NULL;
-    if (!PyArg_ParseTuple(args, "O!O|O:gradient", pa_py_state_of(o)->type[PA_PY_VALUE],
-                          &target, &sources, &seed))
+    int window[2] = {0, -1};
+    if (!PyArg_ParseTuple(args, "O!O!|Oii:gradient", pa_py_state_of(o)->type[PA_PY_VALUE],
+                          &target, &PyTuple_Type, &sources, &seed, &window[0],
+                          &window[1]))
         return NULL;
     pa_py_value *to = (pa_py_value *)target;
-    if (to->owner != self)
+    if (to->owner != self || !self->tape)
         return PyErr_Format(PyExc_ValueError,
                             "gradient: the target belongs to another tape");
-    int n = pa_py_input_ids(self, sources, source);
-    if (n < 0)
-        return NULL;
     if (seed != Py_None) {
         const pa_tensor *t = pa_py_value_tensor(to);
         s = (PyArrayObject *)PyArray_FROMANY(seed, pa_py_npy_type(t->dtype), 0, 0,
@@ -185,21 +231,33 @@ static PyObject *tape_gradient(PyObject *o, PyObject *args)
                                 "gradient: the seed has not the target's shape");
         }
     }
-    pa_error err;
-    pa_status status = pa_tape_gradient(self->tape, to->id, s ? PyArray_DATA(s) : NULL, n,
-                                        source, grad, &err);
+    Py_ssize_t n = PyTuple_GET_SIZE(sources);
+    int *source = PyMem_New(int, (size_t)(2 * n + 1)), *grad = source + n;
+    if (!source)
+        PyErr_NoMemory();
+    else if (source_ids(self, sources, source) == 0)
+        result = gradients(self, to->id, s ? PyArray_DATA(s) : NULL, (int)n, source,
+                           window, grad);
+    PyMem_Free(source);
     Py_XDECREF(s);
-    if (status)
-        return pa_py_raise(status, &err);
-    result = PyTuple_New(n);
-    for (int i = 0; result && i < n; i++) {
-        PyObject *g = grad[i] < 0 ? Py_NewRef(Py_None) : pa_py_value_wrap(self, grad[i]);
-        if (!g)
-            Py_CLEAR(result);
-        else
-            PyTuple_SET_ITEM(result, i, g);
-    }
     return result;
+}
+
+PyDoc_STRVAR(node_doc, "node($self, index, /)\n--\n\n(operator, input ids, output ids, "
+                       "attributes) of one recorded call.");
+PyDoc_STRVAR(value_of_doc, "value($self, id, /)\n--\n\nThe Value of this number.");
+PyDoc_STRVAR(detach_doc, "detach($self, /)\n--\n\nLets go: the Values that are still "
+                         "held keep their numbers, everything else is freed.");
+
+static PyObject *tape_detach(PyObject *o, PyObject *unused)
+{
+    (void)unused;
+    pa_py_graph *self = (pa_py_graph *)o;
+    if (self->tape && pa_py_values_detach(self) < 0)
+        return NULL;
+    if (PyList_SetSlice(self->leaves, 0, PyList_GET_SIZE(self->leaves), NULL) < 0)
+        return NULL;
+    Py_RETURN_NONE;
 }
 
 static PyMethodDef graph_methods[] = {
@@ -208,6 +266,8 @@ static PyMethodDef graph_methods[] = {
     {"const", owner_array, METH_O, const_doc},
     {"freeze", graph_freeze, METH_O, freeze_doc},
     {"apply", owner_apply, METH_VARARGS, apply_doc},
+    {"node", pa_py_owner_node, METH_O, node_doc},
+    {"value", pa_py_owner_value, METH_O, value_of_doc},
     {NULL, NULL, 0, NULL},
 };
 
@@ -215,7 +275,21 @@ static PyMethodDef tape_methods[] = {
     {"leaf", owner_array, METH_O, leaf_doc},
     {"apply", owner_apply, METH_VARARGS, apply_doc},
     {"gradient", tape_gradient, METH_VARARGS, gradient_doc},
+    {"node", pa_py_owner_node, METH_O, node_doc},
+    {"value", pa_py_owner_value, METH_O, value_of_doc},
+    {"detach", tape_detach, METH_NOARGS, detach_doc},
     {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef graph_getset[] = {
+    {"nodes", pa_py_owner_nodes, NULL, "Number of recorded calls.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef tape_members[] = {
+    {"recording", T_BOOL, offsetof(pa_py_graph, recording), 0,
+     "Are operators on its values recorded?"},
+    {NULL, 0, 0, 0, NULL},
 };
 
 PyDoc_STRVAR(graph_doc,
@@ -225,17 +299,17 @@ PyDoc_STRVAR(tape_doc,
              "gradient().");
 
 static PyType_Slot graph_slots[] = {
-    {Py_tp_new, (void *)graph_new},
-    {Py_tp_dealloc, (void *)owner_dealloc},
-    {Py_tp_methods, (void *)graph_methods},
-    {Py_tp_doc, (void *)graph_doc},
-    {0, NULL},
+    {Py_tp_new, (void *)graph_new},         {Py_tp_dealloc, (void *)owner_dealloc},
+    {Py_tp_methods, (void *)graph_methods}, {Py_tp_getset, (void *)graph_getset},
+    {Py_tp_doc, (void *)graph_doc},         {0, NULL},
 };
 
 static PyType_Slot tape_slots[] = {
     {Py_tp_new, (void *)tape_new},
     {Py_tp_dealloc, (void *)owner_dealloc},
     {Py_tp_methods, (void *)tape_methods},
+    {Py_tp_getset, (void *)graph_getset},
+    {Py_tp_members, (void *)tape_members},
     {Py_tp_doc, (void *)tape_doc},
     {0, NULL},
 };

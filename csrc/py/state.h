@@ -35,9 +35,14 @@ enum {
 };
 
 typedef struct pa_state {
-    pa_lib *lib;         /* tables of the chosen ISA, and the threads */
-    PyObject *lib_owner; /* owned: a capsule that frees lib; holding it outlives the module */
+    pa_lib *lib; /* tables of the chosen ISA, and the threads */
+    PyObject
+        *lib_owner; /* owned: a capsule that frees lib; holding it outlives the module */
     PyTypeObject *type[PA_PY_N_TYPES]; /* owned, or NULL */
+    PyObject
+        *active;     /* owned: () -> the Tape that is recording in this thread, or None */
+    PyObject *adopt; /* owned: (tape, x) -> the tape's Value of a weight or of a Value of
+                        elsewhere; both NULL until set_recorder */
 } pa_state;
 
 extern struct PyModuleDef pa_py_module;

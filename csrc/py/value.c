@@ -5,6 +5,8 @@
 
 const pa_tensor *pa_py_value_tensor(const pa_py_value *v)
 {
+    if (v->array)
+        return &v->kept;
     return v->owner->graph ? pa_graph_tensor(v->owner->graph, v->id)
                            : pa_tape_tensor(v->owner->tape, v->id);
 }
@@ -16,15 +18,34 @@ PyObject *pa_py_value_wrap(pa_py_graph *owner, int id)
     if (v) {
         v->owner = (pa_py_graph *)Py_NewRef((PyObject *)owner);
         v->id = id;
+        if (owner->tape) {
+            v->after = owner->values;
+            if (v->after)
+                v->after->before = v;
+            owner->values = v;
+        }
     }
     return (PyObject *)v;
+}
+
+static void unlink_value(pa_py_value *v)
+{
+    if (v->owner && v->owner->values == v)
+        v->owner->values = v->after;
+    if (v->before)
+        v->before->after = v->after;
+    if (v->after)
+        v->after->before = v->before;
+    v->before = v->after = NULL;
 }
 
 static void value_dealloc(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
+    unlink_value((pa_py_value *)self);
     Py_CLEAR(((pa_py_value *)self)->owner);
+    Py_CLEAR(((pa_py_value *)self)->array);
     Py_CLEAR(((pa_py_value *)self)->tag);
     type->tp_free(self);
     Py_DECREF(type);
@@ -75,7 +96,8 @@ static PyObject *value_tag(PyObject *self, void *unused)
 static PyObject *value_owner(PyObject *self, void *unused)
 {
     (void)unused;
-    return Py_NewRef((PyObject *)((pa_py_value *)self)->owner);
+    PyObject *owner = (PyObject *)((pa_py_value *)self)->owner;
+    return Py_NewRef(owner ? owner : Py_None);
 }
 
 static PyObject *value_id(PyObject *self, void *unused)
@@ -97,11 +119,9 @@ PyDoc_STRVAR(
     "numpy($self, /)\n--\n\nA copy of the value as an array. Only values of a Tape "
     "hold numbers.");
 
-static PyObject *value_numpy(PyObject *self, PyObject *unused)
+PyObject *pa_py_value_array(const pa_py_value *v)
 {
-    (void)unused;
-    pa_py_value *v = (pa_py_value *)self;
-    if (!v->owner->tape)
+    if (!v->array && !v->owner->tape)
         return PyErr_Format(
             PyExc_TypeError,
             "this Value is symbolic: it stands for a number in a graph that has "
@@ -117,6 +137,29 @@ static PyObject *value_numpy(PyObject *self, PyObject *unused)
     return a;
 }
 
+static PyObject *value_numpy(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return pa_py_value_array((pa_py_value *)self);
+}
+
+int pa_py_values_detach(pa_py_graph *owner)
+{
+    for (pa_py_value *v = owner->values; v; v = v->after) {
+        if (!v->array && !(v->array = pa_py_value_array(v)))
+            return -1;
+        pa_py_tensor((PyArrayObject *)v->array, &v->kept);
+    }
+    while (owner->values) {
+        pa_py_value *v = owner->values;
+        unlink_value(v);
+        Py_CLEAR(v->owner); /* never the last: the caller holds one */
+    }
+    pa_tape_free(owner->tape);
+    owner->tape = NULL;
+    return 0;
+}
+
 static PyMethodDef value_methods[] = {
     {"numpy", value_numpy, METH_NOARGS, numpy_doc},
     {NULL, NULL, 0, NULL},
@@ -127,7 +170,8 @@ static PyGetSetDef value_getset[] = {
     {"ndim", value_ndim, NULL, "Number of dimensions.", NULL},
     {"dtype", value_dtype, NULL, "NumPy dtype.", NULL},
     {"tag", value_tag, NULL, "A dict for notes about this value.", NULL},
-    {"owner", value_owner, NULL, "The Graph or Tape that it belongs to.", NULL},
+    {"owner", value_owner, NULL,
+     "The Graph or Tape that it belongs to; None once its tape has let go of it.", NULL},
     {"id", value_id, NULL, "Its number in its owner.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import _core, initializers
+from .. import _core, _recording, initializers
 from .._core import Value
 from .._names import snake, whole
 from ..config import float_name
-from ..variables import Weight, WeightSpec, allocate
+from ..variables import Tensor, Weight, WeightSpec, allocate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +76,8 @@ class Layer:
         self.ensure_built(input_shape)
         graph = _core.Graph()
         one: Any = (1, *input_shape[1:])
-        out = self.call(graph.input(one, self.dtype), training=False)
+        with _recording.tracing(graph):
+            out = self.call(graph.input(one, self.dtype), training=False)
         keeps_batch(out, 1, f"layer {self.name!r}")
         return (None, *out.shape[1:])
 
@@ -179,6 +180,9 @@ class Layer:
 
     def __call__(self, x: Any, training: bool = False) -> Any:
         """`call` on a value of a graph, or at once on an array (batch first)."""
+        record = _recording.current() if isinstance(x, Tensor) else None
+        if record is not None:
+            x = record.value(x)
         if not isinstance(x, Value):
             x = np.asarray(x)
             if x.dtype.kind not in "fiub":

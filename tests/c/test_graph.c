@@ -50,7 +50,7 @@ static void map_on(const pa_lib *lib, pa_dtype dtype, const char *op, void *x,
     size_t bytes = N * pa_dtype_size(dtype);
     pa_status st = pa_tape_leaf(t, dtype, 1, (int64_t[]){N}, x, true, &v, &err);
     st = st ? st : pa_tape_apply(t, op, 1, &v, 0, NULL, &w, &err);
-    st = st ? st : pa_tape_gradient(t, w, dy, 1, &v, &g, &err);
+    st = st ? st : pa_tape_gradient(t, w, dy, 1, &v, 0, -1, &g, &err);
     CHECK(!st, "%s: %s", op, err.text);
     if (!st) {
         memcpy(y, pa_tape_tensor(t, w)->data, bytes);
@@ -157,7 +157,7 @@ static double total(const pa_lib *lib, const trial *c, double (*x)[MOST],
     st = st ? st : pa_tape_apply(t, "square", 1, &y, 0, NULL, &y, &err);
     st = st ? st : pa_tape_apply(t, "sum", 1, &y, 0, NULL, &sum, &err);
     if (!st && grad)
-        st = pa_tape_gradient(t, sum, NULL, c->n_in, v, g, &err);
+        st = pa_tape_gradient(t, sum, NULL, c->n_in, v, 0, -1, g, &err);
     CHECK(!st, "%s: %s", c->op, err.text);
     if (!st)
         result = *(double *)pa_tape_tensor(t, sum)->data;
@@ -228,7 +228,7 @@ static void test_program(const pa_lib *lib, int threads)
     st = st ? st : pa_tape_apply(t, "dense", 2, v, 1, &act, &z, &err);
     st = st ? st
             : pa_tape_apply(t, "loss_mse", 2, (int[]){z, target}, 0, NULL, &loss, &err);
-    st = st ? st : pa_tape_gradient(t, loss, NULL, 2, v, g, &err);
+    st = st ? st : pa_tape_gradient(t, loss, NULL, 2, v, 0, -1, g, &err);
     CHECK(!st, "%s", err.text);
     const pa_tensor *want[2] = {pa_tape_tensor(t, g[0]), pa_tape_tensor(t, g[1])};
 
