@@ -21,6 +21,8 @@ static Py_ssize_t find(const keyword_ufunc *self, PyObject *names)
         if (PyTuple_GET_ITEM(names, i) == self->keyword) /* both are interned: usual */
             return i;
     for (Py_ssize_t i = 0; i < n; i++) {
+        if (PyUnicode_CHECK_INTERNED(PyTuple_GET_ITEM(names, i)))
+            continue; /* and another one */
         int order = PyUnicode_Compare(PyTuple_GET_ITEM(names, i), self->keyword);
         if (order == -1 && PyErr_Occurred())
             return -2;
