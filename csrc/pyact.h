@@ -135,6 +135,15 @@ typedef int pa_poll(void *arg);
 /* One step on the inputs as they are bound. */
 pa_status pa_program_step(pa_program *p, const pa_ctx *ctx, pa_poll *poll, void *arg);
 
+/* Shall a step whose loss is not finite end before it changes a parameter (PA_EVALUE)?
+ * Gradients are looked at in every step whose number is a multiple of `every`: it costs a
+ * pass over them. 0: no checks, as at first. */
+void pa_program_check_finite(pa_program *p, int every);
+/* Did the last step end that way? */
+bool pa_program_not_finite(const pa_program *p);
+/* Are the parameters that the program updates all finite? */
+bool pa_program_finite_params(const pa_program *p, pa_pool *pool);
+
 int pa_program_inputs(const pa_program *p);
 pa_tensor *pa_program_input(pa_program *p, int i); /* fill ->data, in the arena */
 void pa_program_bind(pa_program *p, int i,

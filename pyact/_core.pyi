@@ -33,6 +33,7 @@ def run_loop(
     results: tuple[NDArray[Any], ...],
     done: NDArray[np.int64],
     progress: Callable[[], Any] | None,
+    check_every: int = 0,
     /,
 ) -> None: ...
 def execute(

@@ -103,6 +103,9 @@ pa_status pa_loop_run(const pa_loop_args *a, pa_error *err)
     }
     unbind(a->full);
     unbind(a->rest);
+    if ((a->full && pa_program_not_finite(a->full)) ||
+        (a->rest && pa_program_not_finite(a->rest)))
+        return pa_fail(err, status, "loss or gradient: not finite");
     if (status == PA_EINTR)
         pa_fail(err, status, "interrupted");
     return status;

@@ -23,6 +23,8 @@ struct pa_program {
     void *arena;
     size_t bytes;
     double flops;
+    int check_every;
+    bool not_finite;
     int n_blocks;
     pa_block **blocks; /* references that keep parameters and constants alive */
 };
@@ -301,6 +303,40 @@ void pa_program_free(pa_program *p)
 /* ---- run
  * ------------------------------------------------------------------------------------ */
 
+/* Operand `i` of every update: 0 the parameters, 1 the gradients. */
+static bool all_finite(const pa_program *p, int operand, pa_pool *pool)
+{
+    for (int i = p->n_calls - p->n_update; i < p->n_calls; i++) {
+        const pa_call *c = &p->calls[i].call;
+        if (c->op->kind == PA_KIND_OPTIMIZER && !pa_all_finite(c->in[operand], pool))
+            return false;
+    }
+    return true;
+}
+
+static bool step_finite(const pa_program *p, const pa_ctx *ctx)
+{
+    return pa_all_finite(&p->tensor[p->loss], NULL) &&
+           ((uint64_t)ctx->step % (uint64_t)p->check_every ||
+            all_finite(p, 1, ctx->pool));
+}
+
+void pa_program_check_finite(pa_program *p, int every)
+{
+    p->check_every = every;
+    p->not_finite = false;
+}
+
+bool pa_program_not_finite(const pa_program *p)
+{
+    return p->not_finite;
+}
+
+bool pa_program_finite_params(const pa_program *p, pa_pool *pool)
+{
+    return all_finite(p, 0, pool);
+}
+
 pa_status pa_program_step(pa_program *p, const pa_ctx *ctx, pa_poll *poll, void *arg)
 {
     pa_fpu before = pa_fpu_get();
@@ -314,6 +350,10 @@ pa_status pa_program_step(pa_program *p, const pa_ctx *ctx, pa_poll *poll, void 
             status = PA_EINTR;
             break;
         }
+    }
+    if (p->check_every && status == PA_OK && p->n_update && !step_finite(p, ctx)) {
+        p->not_finite = true;
+        status = PA_EVALUE;
     }
     for (; status == PA_OK && i < p->n_calls; i++)
         p->calls[i].run(&p->calls[i].call, ctx);

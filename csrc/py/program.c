@@ -142,6 +142,7 @@ typedef struct loop { /* what run_loop holds while the C loop runs */
     double *sum[MAX_OUTPUTS];
     void *result[MAX_OUTPUTS];
     PyObject *progress; /* borrowed, or NULL */
+    int check_every;
     PyThreadState *thread;
 } loop;
 
@@ -377,21 +378,38 @@ PyDoc_STRVAR(
     run_loop_doc,
     "run_loop(full, rest, feeds, rows, batch, order, first, last, seed, step, lr, "
     "losses, "
-    "sums, results, done, progress, /)\n--\n\n"
+    "sums, results, done, progress, check_every=0, /)\n--\n\n"
     "Runs the batches [first, last) of `rows` rows. The program `full` takes whole\n"
     "batches, `rest` the last, smaller one. feeds: tuples (name, array, classes,\n"
     "reject_nan). done: int64 array (1,), the steps finished so far. progress() is\n"
     "called about 20 times a second; what it raises, or a signal, ends the run at a\n"
-    "whole step.");
+    "whole step. check_every over 0: FloatingPointError from a step whose loss, or, in\n"
+    "steps that are multiples of it, whose gradients are not finite, before it changes "
+    "a\n"
+    "parameter; and after the last step when a parameter is not finite.");
 
 static PyObject *run(loop *l)
 {
     pa_error err = {""};
+    pa_program *program[] = {l->a.full, l->a.rest};
+    pa_program *last = l->a.full ? l->a.full : l->a.rest;
     l->a.poll = poll;
     l->a.poll_arg = l;
     l->thread = PyEval_SaveThread();
+    for (int i = 0; i < 2; i++)
+        if (program[i])
+            pa_program_check_finite(program[i], l->check_every);
     pa_status status = pa_loop_run(&l->a, &err);
+    bool bad = false;
+    for (int i = 0; i < 2 && l->check_every; i++)
+        bad = bad || (program[i] && pa_program_not_finite(program[i]));
+    if (l->check_every && status == PA_OK && l->a.last > l->a.first && last)
+        bad = !pa_program_finite_params(last, l->a.ctx.pool);
     PyEval_RestoreThread(l->thread);
+    if (bad) {
+        PyErr_SetString(PyExc_FloatingPointError, "not finite");
+        return NULL;
+    }
     return status ? pa_py_raise(status, &err) : Py_NewRef(Py_None);
 }
 
@@ -402,10 +420,11 @@ static PyObject *run_loop(PyObject *module, PyObject *args)
     long long rows, batch, first, last, step;
     unsigned long long seed;
     bool bad = false;
-    if (!PyArg_ParseTuple(args, "OOO!LLOLLKLOOO!O!OO:run_loop", &full_o, &rest_o,
+    int check_every = 0;
+    if (!PyArg_ParseTuple(args, "OOO!LLOLLKLOOO!O!OO|i:run_loop", &full_o, &rest_o,
                           &PyTuple_Type, &feeds, &rows, &batch, &order, &first, &last,
                           &seed, &step, &lr, &losses, &PyTuple_Type, &sums, &PyTuple_Type,
-                          &results, &done, &progress))
+                          &results, &done, &progress, &check_every))
         return NULL;
     PyTypeObject *type = pa_py_state(module)->type[PA_PY_PROGRAM];
     py_program *full = program_or_none(full_o, type, &bad);
@@ -417,7 +436,8 @@ static PyObject *run_loop(PyObject *module, PyObject *args)
         return PyErr_Format(
             PyExc_ValueError,
             "run_loop: programs, rows, batch, first and last do not fit together");
-    loop l = {.progress = progress == Py_None ? NULL : progress};
+    loop l = {.progress = progress == Py_None ? NULL : progress,
+              .check_every = check_every < 0 ? 0 : check_every};
     l.a = (pa_loop_args){.full = full ? full->program : NULL,
                          .rest = rest ? rest->program : NULL,
                          .rows = rows,
