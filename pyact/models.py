@@ -215,10 +215,10 @@ class Model(Layer):
             self._engine = Engine(self, None, None, None, None)
         return self._engine
 
-    def __call__(self, x: Any, training: bool = False) -> Any:
+    def __call__(self, x: Any, training: bool = False, **more: Any) -> Any:
         """Inside another model the model is a layer; an array is predicted at once."""
-        if isinstance(x, Value) or training or _recording._local.record is not None:
-            return super().__call__(x, training=training)
+        if isinstance(x, Value) or training or _recording.current() is not None:
+            return super().__call__(x, training=training, **more)
         return self._inference().predict(x, None)
 
     # ---- weights ----

@@ -11,6 +11,7 @@ _Operand: TypeAlias = Value | ArrayLike
 __all__ = [
     "abs",
     "add",
+    "assign",
     "avg_pool2d",
     "broadcast_to",
     "cast",
@@ -21,6 +22,7 @@ __all__ = [
     "divide",
     "dropout",
     "elu",
+    "embedding",
     "exp",
     "gelu",
     "gelu_tanh",
@@ -28,6 +30,7 @@ __all__ = [
     "grad_clip_value",
     "grad_scale_global",
     "grad_sumsq",
+    "gru",
     "hard_sigmoid",
     "leaky_relu",
     "log",
@@ -39,6 +42,7 @@ __all__ = [
     "loss_mae",
     "loss_mse",
     "loss_sparse_categorical_crossentropy",
+    "lstm",
     "matmul",
     "max",
     "max_pool2d",
@@ -67,6 +71,7 @@ __all__ = [
     "selu",
     "sigmoid",
     "silu",
+    "simple_rnn",
     "slice",
     "softmax",
     "softplus",
@@ -276,3 +281,47 @@ def avg_pool2d(
     padding: int | Sequence[int] = (),
 ) -> Any: ...
 def derivative(x: _Operand, /, *, of: str | None = None, param: float = ...) -> Any: ...
+def simple_rnn(
+    x: _Operand,
+    kernel: _Operand,
+    recurrent: _Operand,
+    bias: _Operand,
+    h0: _Operand = ...,
+    mask: _Operand = ...,
+    scale: _Operand = ...,
+    /,
+    *,
+    activation: str | None = None,
+    go_backwards: bool = False,
+) -> Any: ...
+def lstm(
+    x: _Operand,
+    kernel: _Operand,
+    recurrent: _Operand,
+    bias: _Operand,
+    h0: _Operand = ...,
+    c0: _Operand = ...,
+    mask: _Operand = ...,
+    scale: _Operand = ...,
+    /,
+    *,
+    activation: str | None = None,
+    go_backwards: bool = False,
+    recurrent_activation: str | None = None,
+) -> Any: ...
+def gru(
+    x: _Operand,
+    kernel: _Operand,
+    recurrent: _Operand,
+    bias: _Operand,
+    h0: _Operand = ...,
+    mask: _Operand = ...,
+    scale: _Operand = ...,
+    /,
+    *,
+    activation: str | None = None,
+    go_backwards: bool = False,
+    recurrent_activation: str | None = None,
+) -> Any: ...
+def embedding(table: _Operand, indices: _Operand, /) -> Any: ...
+def assign(variable: _Operand, value: _Operand, /) -> Any: ...

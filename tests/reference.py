@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from oracle import LD, PI, Case, Row, erfc, exact, grid, normal
 from reference_images import add_images
+from reference_recurrent import add_recurrent
 from reference_training import add_losses, add_metrics, add_updates
 
 INF = float("inf")
@@ -541,6 +542,9 @@ ROWS["derivative"] = Row(
     big=lambda: Case((normal((200003,), "derivative"),), {"of": "tanh"}),
     ulps=(1, 2), why="the derivative of a map operator, to its accuracy",
 )  # fmt: skip
+# ---- sequences ---------------------------------------------------------------------------------
+
+add_recurrent(ROWS)
 
 # ---- training: losses, metrics, optimizers ----------------------------------------------------
 

@@ -44,7 +44,19 @@ def test_every_operator_has_a_row():
 
 def apply(name, inputs, attrs):
     found = _core.apply(name, tuple(inputs), attrs)
+    if isinstance(found, tuple):
+        return np.concatenate([part.ravel() for part in found])
     return found if isinstance(found, np.ndarray) else np.asarray(found)
+
+
+def record(owner, name, values, attrs):
+    """The operator on a tape or in a graph; several results are joined into a flat one."""
+    found = owner.apply(name, values, attrs)
+    if not isinstance(found, tuple):
+        return found
+    flat = tuple(owner.apply("reshape", (part,), {"shape": (-1,)} if 0 not in part.shape
+                             else {"shape": (0,)}) for part in found)  # fmt: skip
+    return owner.apply("concatenate", flat, {"axis": 0})
 
 
 def wanted(name, inputs):
@@ -59,7 +71,7 @@ def tape_run(name, inputs, attrs, seed=None):
     """The result and its gradients in all inputs that have one, on a tape."""
     tape = _core.Tape()
     leaves = tuple(tape.leaf(x) for x in inputs)
-    y = tape.apply(name, leaves, attrs)
+    y = record(tape, name, leaves, attrs)
     sources = tuple(leaves[i] for i in wanted(name, inputs))
     grads = tape.gradient(y, sources, seed) if sources and name in SMOOTH else ()
     return y.numpy(), [None if g is None else g.numpy() for g in grads]
@@ -82,7 +94,7 @@ def chain(owner, name, values, attrs, seed):
     memory the program may reuse for it.
     """
     first = owner.apply("negative", (owner.apply("negative", values[:1]),))
-    y = owner.apply(name, (first, *values[1:]), attrs)
+    y = record(owner, name, (first, *values[1:]), attrs)
     scaled = owner.apply("multiply", (y, owner.apply("negative", (seed,))))
     return y, scaled, owner.apply("sum", (scaled,))
 
@@ -254,7 +266,7 @@ def test_tape_and_program_give_the_same_bits(name, dtype):
         seed, (y, want) = seeded_run(name, inputs, case.attrs)
 
         def build(graph, values, attrs=case.attrs, seed=seed):
-            y = graph.apply(name, values, attrs)
+            y = record(graph, name, values, attrs)
             if name not in SMOOTH:
                 return (y,), None
             scaled = graph.apply("multiply", (y, graph.const(seed)))

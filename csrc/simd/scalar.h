@@ -33,6 +33,14 @@ PA_INLINE vf vf_max(vf a, vf b) { return a > b ? a : b; }
 PA_INLINE vf vf_sqrt(vf a) { return sqrtf(a); }
 PA_INLINE vf vf_abs(vf a) { return fabsf(a); }
 PA_INLINE vf vf_neg(vf a) { return -a; }
+PA_INLINE vf vf_power_of_two(vf m)
+{
+    uint32_t bits;
+    memcpy(&bits, &m, sizeof bits);
+    bits <<= 23;
+    memcpy(&m, &bits, sizeof m);
+    return m;
+}
 PA_INLINE vfm vf_lt(vf a, vf b) { return a < b; }
 PA_INLINE vfm vf_le(vf a, vf b) { return a <= b; }
 PA_INLINE vfm vf_gt(vf a, vf b) { return a > b; }

@@ -28,6 +28,8 @@
  * vi_shl(a, n), vi_shr(a, n) (logical, constant n), vi_testz(a, b): mask of the lanes
  * where a & b is 0, for b below 2^32.
  *
+ * Only for vf: vf_power_of_two(m) = 2^k for m = 1.5 2^23 + 127 + k, -126 <= k <= 127.
+ *
  * For two vd at once, in no promised order of lanes: vw_low(a, b) and vw_high(a, b) are
  * their low and high 32-bit halves; vw_in(w, n, low, count) is the mask of the lanes
  * where low <= (w << n) < low + count, modulo 2^32; vwm_or, vwm_any.

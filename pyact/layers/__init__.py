@@ -50,6 +50,7 @@ from .core import (
     Flatten,
     Reshape,
 )
+from .feedback import Feedback
 from .pooling import (
     AveragePooling1D,
     AveragePooling2D,
@@ -60,19 +61,32 @@ from .pooling import (
     MaxPooling1D,
     MaxPooling2D,
 )
+from .recurrent import GRU, LSTM, SimpleRNN
+from .sequence import (
+    Bidirectional,
+    Embedding,
+    Masking,
+    TimeDistributed,
+    recurrent_weights,
+)
 
 __all__ = [
     "ELU",
     "GELU",
+    "GRU",
+    "LSTM",
     "SELU",
     "Activation",
     "AveragePooling1D",
     "AveragePooling2D",
+    "Bidirectional",
     "Conv1D",
     "Conv2D",
     "Dense",
     "DepthwiseConv2D",
     "Dropout",
+    "Embedding",
+    "Feedback",
     "Flatten",
     "GlobalAveragePooling1D",
     "GlobalAveragePooling2D",
@@ -84,6 +98,7 @@ __all__ = [
     "Layer",
     "LeakyReLU",
     "LogSoftmax",
+    "Masking",
     "MaxPooling1D",
     "MaxPooling2D",
     "Mish",
@@ -92,9 +107,12 @@ __all__ = [
     "Reshape",
     "SiLU",
     "Sigmoid",
+    "SimpleRNN",
     "Softmax",
     "Softplus",
     "Softsign",
     "Swish",
     "Tanh",
+    "TimeDistributed",
+    "recurrent_weights",
 ]

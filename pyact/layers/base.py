@@ -178,8 +178,9 @@ class Layer:
             self.built = True
             self.input_shape = input_shape
 
-    def __call__(self, x: Any, training: bool = False) -> Any:
-        """`call` on a value of a graph, or at once on an array (batch first)."""
+    def __call__(self, x: Any, training: bool = False, **more: Any) -> Any:
+        """`call` on a value of a graph, or at once on an array (batch first); `more` are
+        further arguments that this layer's `call` takes."""
         record = _recording.current() if isinstance(x, Tensor) else None
         if record is not None:
             x = record.value(x)
@@ -198,7 +199,7 @@ class Layer:
         elif x.dtype.name in ("float32", "float64") and x.dtype.name != self.dtype:
             x = _core.apply("cast", (x,), {"dtype": 1 if self.dtype == "float64" else 0})
         self.ensure_built((None, *x.shape[1:]))
-        return self.call(x, training=training)
+        return self.call(x, training=training, **more)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"

@@ -1,0 +1,144 @@
+/* gru - gated recurrent unit over a whole sequence, gates in Keras's order z, r, g, the
+ * reset gate applied after the product (reset_after)
+ *
+ *     z, r = gate_act(x_t kernel + bias_0 + h_(t-1) recurrent + bias_1)
+ *     g = act(x_t kernel + bias_0 + r (h_(t-1) recurrent + bias_1))
+ *     h_t = z h_(t-1) + (1 - z) g
+ *
+ * x: (B, T, F), kernel: (F, 3U), recurrent: (U, 3U), bias: (2, 3U), h0: (B, U),
+ * mask: (B, T), scale: (B, U); y: (B, T, U) all h, h: (B, U) the last. A step whose mask
+ * is 0 keeps the state. scale multiplies h on its way to recurrent.
+ *
+ * Derivative, with dh the whole gradient of h_t and q the bracket behind r:
+ * dz = dh (h_(t-1) - g), dg = dh (1 - z), dr = dg q, each times the slope of its gate;
+ * dq = dg r, and dh z goes on to h_(t-1). A row of dz holds z, r, dq, dg: recurrent sees
+ * the first three, the kernel the first two and the last.
+ *
+ * Source: Cho et al., EMNLP 2014; Chung et al., arXiv:1412.3555. */
+#include "kern/rnn.h"
+
+static void plain_row(const pa_rnn *r, size_t row, const real *product)
+{
+    const size_t U = r->U, N = 3 * U;
+    real *z = r->z + row * N;
+    const real *bias = r->bias + N, *h = r->h + row * U;
+    for (size_t j = 0; j < U; j += VR_N) {
+        const int n = pa_rnn_lanes(r, j);
+        vr in[3], rec[3];
+        for (size_t k = 0; k < 3; k++) {
+            in[k] = pa_rnn_load(z + k * U + j, n);
+            rec[k] = vr_add(pa_rnn_load(product + k * U + j, n),
+                            pa_rnn_load(bias + k * U + j, n));
+        }
+        vr update = pa_gate_sigmoid(vr_add(in[0], rec[0]));
+        vr reset = pa_gate_sigmoid(vr_add(in[1], rec[1]));
+        vr g = pa_gate_tanh(vr_fma(reset, rec[2], in[2]));
+        vr before = pa_rnn_load(h + j, n);
+        pa_rnn_store(z + j, update, n);
+        pa_rnn_store(z + U + j, reset, n);
+        pa_rnn_store(z + 2 * U + j, g, n);
+        pa_rnn_store(r->part + row * U + j, rec[2], n);
+        pa_rnn_store(r->h + (row + r->B) * U + j, vr_fma(update, vr_sub(before, g), g),
+                     n);
+    }
+}
+
+static void any_row(const pa_rnn *r, size_t row, const real *product)
+{
+    const size_t U = r->U, N = 3 * U;
+    real *z = r->z + row * N, *slope = r->slope + row * N, *q = r->part + row * U;
+    const real *bias = r->bias + N, *h = r->h + row * U;
+    real *next = r->h + (row + r->B) * U;
+    for (size_t j = 0; j < 2 * U; j++)
+        z[j] += product[j] + bias[j];
+    PA_(pa_rnn_activate)(r->gate_act, z, slope, 2 * U);
+    for (size_t j = 0; j < U; j++) {
+        q[j] = product[2 * U + j] + bias[2 * U + j];
+        z[2 * U + j] += z[U + j] * q[j];
+    }
+    PA_(pa_rnn_activate)(r->act, z + 2 * U, slope + 2 * U, U);
+    for (size_t j = 0; j < U; j++)
+        next[j] = z[j] * (h[j] - z[2 * U + j]) + z[2 * U + j];
+}
+
+static void step(const pa_rnn *r, size_t t, size_t lo, size_t hi)
+{
+    for (size_t b = lo; b < hi; b++)
+        if (r->plain)
+            plain_row(r, t * r->B + b, r->product + b * r->N);
+        else
+            any_row(r, t * r->B + b, r->product + b * r->N);
+}
+
+PA_INLINE void row_back(const pa_rnn *r, size_t t, size_t b, const bool plain)
+{
+    const size_t U = r->U, row = t * r->B + b;
+    const real *z = r->z + row * 3 * U, *slope = plain ? NULL : r->slope + row * 3 * U;
+    real *dz = r->dz + row * 4 * U;
+    for (size_t j = 0; j < U; j += VR_N) {
+        const int n = pa_rnn_lanes(r, j);
+        vr gate[3], ds[3];
+        for (int k = 0; k < 3; k++) {
+            const size_t at = (size_t)k * U + j;
+            gate[k] = pa_rnn_load(z + at, n);
+            ds[k] = plain ? (k == 2 ? pa_gate_dtanh(gate[k]) : pa_gate_dsigmoid(gate[k]))
+                          : pa_rnn_load(slope + at, n);
+        }
+        vr dh = pa_rnn_grad(r, t, b, j, n);
+        vr before = pa_rnn_load(r->h + row * U + j, n);
+        vr q = pa_rnn_load(r->part + row * U + j, n);
+        vr dg = vr_mul(vr_fnma(dh, gate[0], dh), ds[2]);
+        pa_rnn_store(dz + j, vr_mul(vr_mul(dh, vr_sub(before, gate[2])), ds[0]), n);
+        pa_rnn_store(dz + U + j, vr_mul(vr_mul(dg, q), ds[1]), n);
+        pa_rnn_store(dz + 2 * U + j, vr_mul(dg, gate[1]), n);
+        pa_rnn_store(dz + 3 * U + j, dg, n);
+        pa_rnn_store(r->dh + b * U + j, vr_mul(dh, gate[0]), n);
+    }
+}
+
+static void step_back(const pa_rnn *r, size_t t, size_t lo, size_t hi)
+{
+    for (size_t b = lo; b < hi; b++)
+        if (r->plain)
+            row_back(r, t, b, true);
+        else
+            row_back(r, t, b, false);
+}
+
+static const pa_rnn_kind kind = {3, 4, 1, 2, true, step, step_back};
+
+static pa_status shape(pa_call *c, pa_error *err)
+{
+    return PA_(pa_rnn_shape)(c, &kind, err);
+}
+
+static void forward(const pa_call *c, const pa_ctx *ctx)
+{
+    PA_(pa_rnn_forward)(c, ctx, &kind);
+}
+
+static void backward(const pa_call *c, const pa_ctx *ctx)
+{
+    PA_(pa_rnn_backward)(c, ctx, &kind);
+}
+
+static const pa_attr_desc attrs[] = {
+    PA_RNN_ATTRS,
+    {"recurrent_activation", PA_ATTR_MAP, -1, -1, 1e6, "element-wise operator of z, r"},
+    {0},
+};
+
+const pa_op PA_(pa_op_gru) = {
+    .name = "gru",
+    .formula = "h_t = z h_(t-1) + (1 - z) activation(x_t + r h_(t-1)); all h, the last h",
+    .kind = PA_KIND_LAYER,
+    .min_in = 4,
+    .max_in = 7,
+    .n_out = 2,
+    .no_din = 1 << 5 | 1 << 6,
+    .in_names = "x, kernel, recurrent, bias, h0, mask, scale",
+    .attrs = attrs,
+    .shape = shape,
+    .forward = forward,
+    .backward = backward,
+};

@@ -1,0 +1,143 @@
+"""Feedback loops against the same loops written out in NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import pyact
+from pyact import Sequential, layers
+from pyact.layers import Dense, Feedback, Input
+
+
+def numbers(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def written_out(loop, x, steps):
+    """The loop with a tanh layer and a linear one as its body."""
+    w = [layer.get_weights() for layer in loop._inner]
+    fed = np.zeros((max(loop.delays), len(x), w[loop.tap][1].size))
+    seen = []
+    for t in range(steps):
+        now = x[:, t] if x.ndim == 3 else x
+        f = np.concatenate([fed[-d] for d in loop.delays], axis=1)
+        if loop.combine == "sum":
+            z = now + sum(fed[-d] for d in loop.delays)
+        elif loop.combine == "concatenate":
+            z = np.concatenate([now, f], axis=1)
+        elif loop.combine == "affine":
+            z = now + f @ loop.feedback_kernel + loop.feedback_bias
+        else:
+            s = 1 / (1 + np.exp(-(now @ loop.gate + f @ loop.gate_kernel + loop.feedback_bias)))
+            z = now + s * (f @ loop.feedback_kernel)
+        h = np.tanh(z @ w[0][0] + w[0][1])
+        y = h @ w[1][0] + w[1][1]
+        fed = np.concatenate([fed[1:], (h if loop.tap == 0 else y)[None]])
+        seen.append(y)
+    return np.stack(seen, axis=1)
+
+
+def make(combine="affine", units=3, **keywords):
+    return Feedback([Dense(5, "tanh", dtype="float64"), Dense(units, dtype="float64")],
+                    combine, **keywords)  # fmt: skip
+
+
+@pytest.mark.parametrize("combine", ["affine", "sum", "concatenate", "gate"])
+@pytest.mark.parametrize("delays", [1, (1, 3), (2,)])
+def test_the_loop_is_the_loop_written_out(combine, delays):
+    x = numbers(2, 6, 3)
+    loop = make(combine, delays=delays)
+    want = None
+    y = loop(x)
+    want = written_out(loop, x, 6)
+    np.testing.assert_allclose(y, want, atol=1e-12)
+    assert loop.compute_output_shape((None, 6, 3)) == (None, 6, 3)
+    twin = Feedback.from_config(loop.get_config())
+    twin(x)
+    twin.set_weights(loop.get_weights())
+    assert np.array_equal(twin(x), y)
+    model = Sequential([Input((6, 3), dtype="float64"), loop])
+    np.testing.assert_allclose(model.predict(x), y, atol=1e-12)
+
+
+def test_a_hidden_layer_may_be_fed_back():
+    loop, x = make(tap=0, units=1), numbers(2, 20, 4)
+    np.testing.assert_allclose(loop(x), written_out(loop, x, 20), atol=1e-12)
+
+
+def test_passes_let_the_answer_re_enter():
+    loop, x = make("affine", passes=4), numbers(2, 3)
+    np.testing.assert_allclose(loop(x), written_out(loop, x, 4)[:, -1], atol=1e-12)
+
+
+def test_gradients_flow_through_the_whole_loop():
+    """One step of plain descent moves each weight by its finite difference."""
+    x, y = numbers(2, 4, 3), numbers(2, 4, 3, seed=1)
+    loop = make("gate", delays=(1, 2))
+    model = Sequential([Input((4, 3), dtype="float64"), loop])
+    model.compile(pyact.optimizers.SGD(1.0), "mse")
+    before = model.get_weights()
+    model.train_on_batch(x, y)
+    moved = [b - a for b, a in zip(before, model.get_weights(), strict=True)]
+
+    def loss(weights):
+        model.set_weights(weights)
+        return ((model.predict(x) - y) ** 2).mean()
+
+    for k, w in enumerate(before):
+        for at in [(0,) * w.ndim, tuple(n - 1 for n in w.shape)]:
+            up, down = ([a.copy() for a in before] for _ in range(2))
+            up[k][at] += 1e-5
+            down[k][at] -= 1e-5
+            assert moved[k][at] == pytest.approx((loss(up) - loss(down)) / 2e-5, abs=1e-8)
+
+
+def test_generate_goes_on_by_itself():
+    loop, x = make(units=3), numbers(2, 5, 3)
+    y = loop.generate(x, 4)
+    assert y.shape == (2, 4, 3)
+    fed = np.concatenate([x, y[:, :-1]], axis=1)
+    np.testing.assert_allclose(loop(fed)[:, 4:], y, atol=1e-12)
+
+
+def test_a_logistic_map_is_learned_and_goes_on_by_itself():
+    """x' = 3.9 x (1 - x) is chaotic: errors double every 1.4 steps."""
+    pyact.set_seed(0)
+    s = [0.3]
+    for _ in range(1200):
+        s.append(3.9 * s[-1] * (1 - s[-1]))
+    s = np.array(s)
+    x = np.stack([s[k : k + 10] for k in range(0, 1000, 2)])[..., None]
+    y = np.stack([s[k + 1 : k + 11] for k in range(0, 1000, 2)])[..., None]
+    loop = Feedback([Dense(32, "tanh"), Dense(1)], combine="concatenate")
+    model = Sequential([Input((10, 1)), loop])
+    model.compile(pyact.optimizers.Adam(pyact.schedules.CosineDecay(0.01, 4800)), "mse")
+    model.fit(x, y, epochs=300, batch_size=32, verbose=0)
+    starts = np.arange(1000, 1180)
+    known = np.stack([s[k : k + 10] for k in starts])[..., None]
+    ahead = loop.generate(known, 3)[..., 0]
+    error = np.abs(ahead - np.stack([s[k + 10 : k + 13] for k in starts])).mean(axis=0)
+    assert (error < [0.02, 0.05, 0.1]).all(), error
+
+
+def test_what_cannot_be_is_refused_by_name():
+    bad = [
+        (lambda: Feedback([]), "empty"),
+        (lambda: make("afine"), "affine"),
+        (lambda: make(delays=()), "delays"),
+        (lambda: make(delays=(1, 1)), "delays"),
+        (lambda: make(delays=0), "delays"),
+        (lambda: make(tap=2), "tap"),
+        (lambda: make(passes=0), "passes"),
+        (lambda: make()(numbers(2, 3)), "expected"),
+        (lambda: make()(numbers(2, 0, 3)), "at least one step"),
+        (lambda: make("sum")(numbers(2, 5, 4)), "sum"),
+        (lambda: make(units=2).generate(numbers(2, 5, 3), 2), "2 features"),
+    ]
+    for call, words in bad:
+        with pytest.raises(ValueError, match=words):
+            call()
+    with pytest.raises(TypeError, match="expected a layer"):
+        Feedback([Dense])
+    assert "Feedback" in layers.__all__
