@@ -217,7 +217,7 @@ class Model(Layer):
 
     def __call__(self, x: Any, training: bool = False, **more: Any) -> Any:
         """Inside another model the model is a layer; an array is predicted at once."""
-        if isinstance(x, Value) or training or _recording.current() is not None:
+        if isinstance(x, Value) or training or _recording._local.record is not None:
             return super().__call__(x, training=training, **more)
         return self._inference().predict(x, None)
 

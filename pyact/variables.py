@@ -8,6 +8,7 @@ records: then they are values of the tape.
 
 from __future__ import annotations
 
+import copyreg
 from _thread import _local
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -100,10 +101,19 @@ class Tensor(np.ndarray):
         return self.transpose()
 
     def __reduce__(self) -> Any:
-        return np.asarray(self).__reduce__()  # a pickled weight is a plain array
+        """With its block, so that weights of one model stay together; `numpy()` is a plain
+        copy of one alone."""
+        if self.block is None:
+            return np.asarray(self).__reduce__()
+        return _weight_over, (self.block, self.offset, self.shape, self.trainable, self.name)
 
     def __deepcopy__(self, memo: Any) -> Any:
-        return self.numpy()
+        if self.block is None:
+            return self.numpy()
+        from copy import deepcopy
+
+        block = deepcopy(self.block, memo)
+        return _weight_over(block, self.offset, self.shape, self.trainable, self.name)
 
     for _name in ("sum", "mean", "max", "min", "var", "std", "reshape", "transpose", "swapaxes",
                   "squeeze", "ravel", "flatten", "dot", "clip"):  # fmt: skip
@@ -207,6 +217,28 @@ def constant(value: Any, dtype: Any = None) -> Tensor:
     return np.array(_floats(value, dtype, "constant")).view(Tensor)
 
 
+def _weight_over(
+    block: Block, offset: int, shape: tuple[int, ...], trainable: bool, name: str
+) -> Weight:
+    weight = block.view(offset, shape).view(Weight)
+    weight.block, weight.offset = block, offset
+    weight.trainable, weight.name = trainable, name
+    return weight
+
+
+def _block_of(values: NDArray[Any]) -> Block:
+    block = Block(values.dtype, values.size)
+    block.view(0, values.shape)[...] = values
+    return block
+
+
+def _reduce_block(block: Block) -> Any:
+    return _block_of, (block.view(0, (block.size,)).copy(),)
+
+
+copyreg.pickle(Block, _reduce_block)  # type: ignore[arg-type]
+
+
 class WeightSpec:
     """What a layer says about a weight before it has memory."""
 
@@ -271,9 +303,7 @@ def allocate(specs: Sequence[WeightSpec], dtype: Any) -> list[Weight]:
     block = Block(dtype, sum(_size(s, dtype.itemsize) for s in specs))
     weights, offset = [], 0
     for spec in specs:
-        weight = block.view(offset, spec.shape).view(Weight)
-        weight.block, weight.offset = block, offset
-        weight.trainable, weight.name = spec.trainable, spec.name
+        weight = _weight_over(block, offset, spec.shape, spec.trainable, spec.name)
         if wanted:
             with _recording.paused():
                 weight.assign(spec.initializer(spec.shape, dtype))

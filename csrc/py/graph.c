@@ -70,7 +70,8 @@ static PyObject *op_info(PyObject *module, PyObject *name)
  * ---------------------------------------------------------------------------------- */
 
 /* Where an operator on these inputs is recorded: a graph or a recording tape among them,
- * else, for weights and for values of tapes that have ended, what records in this thread. A new reference; NULL, perhaps with an exception: at once, on arrays. */
+ * else, for weights and for values of tapes that have ended, what records in this thread.
+ * A new reference; NULL, perhaps with an exception: at once, on arrays. */
 static pa_py_graph *find_owner(pa_state *state, PyObject *inputs)
 {
     bool ask = false;
