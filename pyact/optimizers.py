@@ -51,6 +51,23 @@ __all__ = [
 sys.modules[f"{__name__}.schedules"] = schedules
 
 
+def slot_arrays(state: Any, blocks: Any) -> list[tuple[Any, list[NDArray[Any]]]]:
+    """Copies of an OptimizerState's arrays, with the blocks of weights they belong to."""
+    found: dict[Any, list[NDArray[Any]]] = {}
+    for block in blocks:
+        if block not in found:
+            slots = [state.slot(block, k) for k in range(state.slots)]
+            found[block] = [a.view(0, (a.size,)).copy() for a in slots]
+    return list(found.items())
+
+
+def fill_slots(state: Any, saved: list[tuple[Any, list[NDArray[Any]]]]) -> None:
+    """Writes what `slot_arrays` gave."""
+    for block, arrays in saved:
+        for k, array in enumerate(arrays):
+            state.slot(block, k).view(0, array.shape)[...] = array
+
+
 class Optimizer:
     """Base class of the optimizers.
 
@@ -197,8 +214,7 @@ class Optimizer:
         if len(set(key)) < len(key):
             raise ValueError("apply_gradients: a variable comes twice; add its gradients up first")
         if self._state is None:
-            kind, at = self.clip or ("none", 0.0)
-            self._state = _core.OptimizerState(self.op, self.attrs(), clip=kind, clip_at=at)
+            self._state = self.new_state()
         known = self._programs.get(key)
         if known is None:
             graph = _core.Graph()
@@ -213,6 +229,24 @@ class Optimizer:
                      [v.block for v in variables])  # fmt: skip
             self._programs[key] = known
         return known[0]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy: programs are made anew, the moments go along."""
+        kept = {**vars(self), "_state": None, "_programs": {}}
+        blocks = [b for _, held in self._programs.values() for b in held]
+        return {**kept, "slots": slot_arrays(self._state, blocks)}
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        slots = kept.pop("slots")
+        vars(self).update(kept)
+        if slots:
+            self._state = self.new_state()
+            fill_slots(self._state, slots)
+
+    def new_state(self) -> Any:
+        """Memory in the core for this optimizer's moments, empty."""
+        kind, at = self.clip or ("none", 0.0)
+        return _core.OptimizerState(self.op, self.attrs(), clip=kind, clip_at=at)
 
     # ---- configuration ----
 

@@ -241,33 +241,22 @@ class Engine:
         self.epochs_seen = 0  # over all calls of fit: each epoch has an order of its own
 
     def _make_state(self) -> None:
-        self.state = None
-        if self.optimizer is not None:
-            kind, at = self.optimizer.clip or ("none", 0.0)
-            self.state = _core.OptimizerState(
-                self.optimizer.op, self.optimizer.attrs(), clip=kind, clip_at=at
-            )
+        self.state = None if self.optimizer is None else self.optimizer.new_state()
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and copy: programs are made anew, the optimizer's arrays go along."""
         kept = {k: v for k, v in vars(self).items() if k != "state"}
         kept.update(_programs={}, _metrics={}, _live=None)
-        slots: dict[Any, list[Array]] = {}
+        slots: list[Any] = []
         if self.state is not None and self.optimizer.iterations and self.model.built:
-            for weight in self.model.weights:
-                block: Any = weight.block
-                if block not in slots:
-                    arrays = [self.state.slot(block, k) for k in range(self.state.slots)]
-                    slots[block] = [a.view(0, (a.size,)).copy() for a in arrays]
-        return {**kept, "slots": list(slots.items())}
+            slots = optimizers.slot_arrays(self.state, [w.block for w in self.model.weights])
+        return {**kept, "slots": slots}
 
     def __setstate__(self, kept: dict[str, Any]) -> None:
         slots = kept.pop("slots")
         vars(self).update(kept)
         self._make_state()
-        for block, arrays in slots:
-            for k, array in enumerate(arrays):
-                self.state.slot(block, k).view(0, array.shape)[...] = array  # type: ignore[attr-defined]
+        optimizers.fill_slots(self.state, slots)
 
     @property
     def names(self) -> list[str]:

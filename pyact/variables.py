@@ -105,7 +105,9 @@ class Tensor(np.ndarray):
         copy of one alone."""
         if self.block is None:
             return np.asarray(self).__reduce__()
-        return _weight_over, (self.block, self.offset, self.shape, self.trainable, self.name)
+        return _weight_over, (
+            self.block, self.offset, self.shape, self.trainable, self.name, type(self)
+        )  # fmt: skip
 
     def __deepcopy__(self, memo: Any) -> Any:
         if self.block is None:
@@ -113,7 +115,7 @@ class Tensor(np.ndarray):
         from copy import deepcopy
 
         block = deepcopy(self.block, memo)
-        return _weight_over(block, self.offset, self.shape, self.trainable, self.name)
+        return _weight_over(block, self.offset, self.shape, self.trainable, self.name, type(self))
 
     for _name in ("sum", "mean", "max", "min", "var", "std", "reshape", "transpose", "swapaxes",
                   "squeeze", "ravel", "flatten", "dot", "clip"):  # fmt: skip
@@ -218,9 +220,9 @@ def constant(value: Any, dtype: Any = None) -> Tensor:
 
 
 def _weight_over(
-    block: Block, offset: int, shape: tuple[int, ...], trainable: bool, name: str
-) -> Weight:
-    weight = block.view(offset, shape).view(Weight)
+    block: Block, offset: int, shape: tuple[int, ...], trainable: bool, name: str, kind: Any
+) -> Any:
+    weight = block.view(offset, shape).view(kind)
     weight.block, weight.offset = block, offset
     weight.trainable, weight.name = trainable, name
     return weight
@@ -303,7 +305,7 @@ def allocate(specs: Sequence[WeightSpec], dtype: Any) -> list[Weight]:
     block = Block(dtype, sum(_size(s, dtype.itemsize) for s in specs))
     weights, offset = [], 0
     for spec in specs:
-        weight = _weight_over(block, offset, spec.shape, spec.trainable, spec.name)
+        weight = _weight_over(block, offset, spec.shape, spec.trainable, spec.name, Weight)
         if wanted:
             with _recording.paused():
                 weight.assign(spec.initializer(spec.shape, dtype))

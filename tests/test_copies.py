@@ -87,3 +87,15 @@ def test_a_weight_alone():
     twin = copy.deepcopy(layer.kernel)
     twin[...] = 0
     assert layer.kernel.any() and type(layer.kernel.numpy()) is np.ndarray
+
+
+@pytest.mark.parametrize("again", [lambda o: pickle.loads(pickle.dumps(o)), copy.deepcopy])
+def test_an_optimizer_that_applied_gradients(again):
+    v, opt = pyact.Variable([1.0, -2.0]), pyact.optimizers.Adam(0.1)
+    opt.apply_gradients([(np.float32([1, 2]), v)])
+    w, other = again((v, opt))
+    assert type(w) is pyact.Variable
+    for variable, optimizer in ((v, opt), (w, other)):
+        optimizer.apply_gradients([(np.float32([3, -1]), variable)])
+    assert v.numpy().tobytes() == w.numpy().tobytes()
+    assert not np.shares_memory(v, w)
