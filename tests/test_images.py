@@ -205,3 +205,140 @@ def test_operators_say_what_does_not_fit(name, operands, attrs, words):
     with pytest.raises((ValueError, MemoryError)) as caught:
         getattr(ops, name)(*operands, **attrs)
     assert words in str(caught.value), str(caught.value)
+
+
+# ---- normalization ----------------------------------------------------------------------------
+
+
+def standard(x: Any, axes: tuple[int, ...], epsilon: float = 1e-3) -> Any:
+    mean, variance = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
+    return (x - mean) / np.sqrt(variance + epsilon)
+
+
+def test_normalizations_by_their_definitions():
+    x = normal((4, 3, 5, 6), "norm", scale=3.0) + 2
+    near(layers.LayerNormalization()(x), standard(x, (3,)))
+    near(layers.LayerNormalization(axis=1)(x), standard(x, (1,)))
+    groups = standard(x.reshape(4, 3, 5, 2, 3), (1, 2, 4)).reshape(x.shape)
+    near(layers.GroupNormalization(2)(x), groups)
+    near(layers.GroupNormalization(2, axis=1)(swapped(x)), swapped(groups))
+    each = layers.GroupNormalization(-1)
+    near(each(x), standard(x, (1, 2)))
+    each.set_weights([np.arange(6.0), np.ones(6)])
+    near(each(x), standard(x, (1, 2)) * np.arange(6.0) + 1)
+    batch = layers.BatchNormalization(axis=1, momentum=0.75)
+    near(batch(x, training=True), standard(x, (0, 2, 3)))
+    near(batch.moving_mean, 0.25 * x.mean((0, 2, 3)))
+    near(batch.moving_variance, 0.75 + 0.25 * x.var((0, 2, 3)))
+    mean, variance = (np.asarray(w)[:, None, None] for w in batch.get_weights()[2:])
+    near(batch(x), (x - mean) / np.sqrt(variance + 1e-3))
+
+
+def normalized(momentum: float = 0.9) -> pyact.Sequential:
+    pyact.set_seed(5)
+    model = pyact.Sequential([
+        layers.Input((3,)), layers.Dense(8), layers.BatchNormalization(momentum=momentum),
+        layers.ReLU(), layers.Dense(1),
+    ])  # fmt: skip
+    model.compile(pyact.optimizers.SGD(0.1), "mse")
+    return model
+
+
+X, Y = normal((40, 3), "x"), normal((40, 1), "y")
+
+
+def test_a_step_moves_the_statistics_of_its_own_forward_pass():
+    """Before the optimizer's update: the batch seen through the weights as they were."""
+    model = normalized()
+    kernel, bias = (np.asarray(w, np.float64) for w in model.get_weights()[:2])
+    z = X @ kernel + bias
+    model.train_on_batch(X, Y)
+    assert not np.array_equal(model.get_weights()[0], kernel.astype(np.float32))
+    near(model.layers[1].moving_mean, 0.1 * z.mean(axis=0))
+    near(model.layers[1].moving_variance, 0.9 + 0.1 * z.var(axis=0))
+
+
+def test_predicting_and_freezing_leave_the_statistics_alone():
+    model = normalized()
+    model.fit(X, Y, 8, epochs=2, verbose=0)
+    kept = [w.copy() for w in model.get_weights()[4:6]]
+    model.predict(X)
+    model.evaluate(X, Y, verbose=0)
+    model.layers[1].trainable = False
+    model.fit(X, Y, 8, epochs=1, verbose=0)
+    for a, b in zip(kept, model.get_weights()[4:6], strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_training_gradients_go_through_mean_and_variance():
+    """One step of SGD against finite differences of the whole loss, in float64."""
+    pyact.set_seed(7)
+    model = pyact.Sequential([
+        layers.Input((3,), dtype="float64"), layers.Dense(2, dtype="float64"),
+        layers.BatchNormalization(dtype="float64"), layers.Dense(1, dtype="float64"),
+    ])  # fmt: skip
+    model.compile(pyact.optimizers.SGD(1.0), "mse")
+    start = model.get_weights()
+
+    def loss(kernel: Any) -> float:
+        z = standard(X @ kernel + start[1], (0,)) * start[2] + start[3]
+        return float(np.square(z @ start[6] + start[7] - Y).mean())
+
+    model.train_on_batch(X, Y)
+    got, want = start[0] - model.get_weights()[0], np.zeros((3, 2))
+    for at in np.ndindex(3, 2):
+        step = np.zeros((3, 2))
+        step[at] = 1e-5
+        want[at] = (loss(start[0] + step) - loss(start[0] - step)) / 2e-5
+    np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-9)
+
+
+def test_a_refused_step_leaves_the_statistics_as_they_were():
+    model = normalized()
+    model.train_on_batch(X, Y)
+    before = b"".join(w.tobytes() for w in model.get_weights())
+    with pytest.raises(ValueError, match="40 rows and y has 7"):
+        model.train_on_batch(X, Y[:7])
+    assert b"".join(w.tobytes() for w in model.get_weights()) == before
+
+
+# ---- zeros around and copies ------------------------------------------------------------------
+
+
+def test_zero_padding_and_up_sampling():
+    padded = np.pad(IMAGES, ((0, 0), (1, 2), (0, 3), (0, 0)))
+    layer = layers.ZeroPadding2D(((1, 2), (0, 3)))
+    near(layer(IMAGES), padded)
+    assert layer.compute_output_shape((None, 7, 10, 4)) == (None, *padded.shape[1:])
+    first = layers.ZeroPadding2D(((1, 2), (0, 3)), data_format="channels_first")
+    near(first(swapped(IMAGES)), swapped(padded))
+    near(layers.ZeroPadding1D((2, 1))(IMAGES[0]), np.pad(IMAGES[0], ((0, 0), (2, 1), (0, 0))))
+    large = IMAGES.repeat(2, axis=1).repeat(3, axis=2)
+    layer = layers.UpSampling2D((2, 3))
+    near(layer(IMAGES), large)
+    assert layer.compute_output_shape((None, 7, 10, 4)) == (None, *large.shape[1:])
+    first = layers.UpSampling2D((2, 3), data_format="channels_first")
+    near(first(swapped(IMAGES)), swapped(large))
+    near(layers.UpSampling1D(2)(IMAGES[0]), IMAGES[0].repeat(2, axis=1))
+    for made in (layers.ZeroPadding2D(2), layers.ZeroPadding1D(2), layers.UpSampling1D(3), layer):
+        assert type(made).from_config(made.get_config()).get_config() == made.get_config()
+
+
+@pytest.mark.parametrize(("make", "kind", "words"), [
+    (lambda: layers.BatchNormalization(momentum=1.5), ValueError, "momentum"),
+    (lambda: layers.BatchNormalization(axis=0)(IMAGES), ValueError, "axis 0"),
+    (lambda: layers.LayerNormalization(axis=4)(IMAGES), ValueError, "axis 4"),
+    (lambda: layers.LayerNormalization(epsilon=0), ValueError, "epsilon"),
+    (lambda: layers.GroupNormalization(3)(IMAGES), ValueError, "3 groups"),
+    (lambda: layers.GroupNormalization(0), ValueError, "groups"),
+    (lambda: layers.ZeroPadding2D(-1), ValueError, "padding must be at least 0, got -1"),
+    (lambda: layers.ZeroPadding2D((1, 2, 3)), ValueError, "padding must be"),
+    (lambda: layers.ZeroPadding1D("a"), (TypeError, ValueError), "padding"),
+    (lambda: layers.UpSampling2D(0), ValueError, "size must be at least 1, got 0"),
+    (lambda: layers.UpSampling2D()(IMAGES[0]), ValueError, "expected 4 axes"),
+    (lambda: ops.moving_average(np.ones(3), np.ones(3)), TypeError, "only in a Program"),
+])  # fmt: skip
+def test_normalization_and_padding_that_cannot_be(make, kind, words):
+    with pytest.raises(kind) as caught:
+        make()
+    assert words.lower() in str(caught.value).lower(), str(caught.value)

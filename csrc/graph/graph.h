@@ -91,6 +91,9 @@ pa_status pa_steps_backward(pa_steps *s, pa_graph *g, int target, int seed,
                             pa_error *err);
 pa_status pa_steps_update(pa_steps *s, pa_graph *g, pa_optimizer *opt, int n_params,
                           const int *params, pa_error *err);
+/* The first n_nodes nodes that mutate, behind forward and backward, which so see the
+ * state before the step, and at the end, where a step is no longer abandoned. */
+pa_status pa_steps_mutate(pa_steps *s, const pa_graph *g, int n_nodes, pa_error *err);
 void pa_steps_free(pa_steps *s);
 
 /* plan.c */

@@ -119,7 +119,7 @@ static pa_status add_updates(compiler *c, pa_optimizer *opt, int n_values, pa_er
 static pa_status add_gradients(compiler *c, const pa_program_spec *spec, pa_error *err)
 {
     pa_graph *g = c->g;
-    int n_values = g->n_values, seed;
+    int n_values = g->n_values, n_nodes = g->n_nodes, seed;
     pa_tensor loss = g->value[spec->loss].t;
     double one64 = 1;
     float one32 = 1;
@@ -145,6 +145,8 @@ static pa_status add_gradients(compiler *c, const pa_program_spec *spec, pa_erro
         }
         c->keep[spec->n_out + i] = made;
     }
+    if (status == PA_OK)
+        status = pa_steps_mutate(&c->steps, g, n_nodes, err);
     if (status == PA_OK && spec->opt)
         status = add_updates(c, spec->opt, n_values, err);
     return status;
@@ -168,6 +170,8 @@ static pa_status compile_steps(compiler *c, const pa_graph *g,
     pa_status status = pa_steps_forward(&c->steps, c->g, c->n_keep, c->keep, err);
     if (status == PA_OK && spec->loss >= 0 && (spec->opt || spec->n_wrt))
         status = add_gradients(c, spec, err);
+    else if (status == PA_OK)
+        status = pa_steps_mutate(&c->steps, c->g, g->n_nodes, err);
     if (status == PA_OK)
         status = pa_plan_new(&c->plan, c->g, &c->steps, c->n_keep, c->keep, err);
     return status;

@@ -59,18 +59,24 @@ pa_status pa_steps_forward(pa_steps *s, pa_graph *g, int n, const int *wanted,
         for (int i = 0; run[k] && i < node->call.n_in; i++)
             live[node->in[i]] = true;
     }
-    /* what mutates comes last: everybody else sees the state before the step */
-    for (int pass = 0; pass < 2; pass++)
-        for (int k = 0; k < g->n_nodes && status == PA_OK; k++)
-            if (run[k] &&
-                ((g->node[k].call.op->flags & PA_MUTATES) != 0) == (pass == 1)) {
-                status = push_forward(s, k, err);
-                s->n_update += pass;
-            }
+    for (int k = 0; k < g->n_nodes && status == PA_OK; k++)
+        if (run[k] && !(g->node[k].call.op->flags & PA_MUTATES))
+            status = push_forward(s, k, err);
     s->n_forward = s->n;
 done:
     free(live);
     free(run);
+    return status;
+}
+
+pa_status pa_steps_mutate(pa_steps *s, const pa_graph *g, int n_nodes, pa_error *err)
+{
+    pa_status status = PA_OK;
+    for (int k = 0; k < n_nodes && status == PA_OK; k++)
+        if (g->node[k].call.op->flags & PA_MUTATES) {
+            status = push_forward(s, k, err);
+            s->n_update++;
+        }
     return status;
 }
 

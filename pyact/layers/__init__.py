@@ -51,6 +51,11 @@ from .core import (
     Reshape,
 )
 from .feedback import Feedback
+from .normalization import (
+    BatchNormalization,
+    GroupNormalization,
+    LayerNormalization,
+)
 from .pooling import (
     AveragePooling1D,
     AveragePooling2D,
@@ -62,6 +67,12 @@ from .pooling import (
     MaxPooling2D,
 )
 from .recurrent import GRU, LSTM, SimpleRNN
+from .reshaping import (
+    UpSampling1D,
+    UpSampling2D,
+    ZeroPadding1D,
+    ZeroPadding2D,
+)
 from .sequence import (
     Bidirectional,
     Embedding,
@@ -79,6 +90,7 @@ __all__ = [
     "Activation",
     "AveragePooling1D",
     "AveragePooling2D",
+    "BatchNormalization",
     "Bidirectional",
     "Conv1D",
     "Conv2D",
@@ -92,10 +104,12 @@ __all__ = [
     "GlobalAveragePooling2D",
     "GlobalMaxPooling1D",
     "GlobalMaxPooling2D",
+    "GroupNormalization",
     "HardSigmoid",
     "Input",
     "InputLayer",
     "Layer",
+    "LayerNormalization",
     "LeakyReLU",
     "LogSoftmax",
     "Masking",
@@ -114,5 +128,9 @@ __all__ = [
     "Swish",
     "Tanh",
     "TimeDistributed",
+    "UpSampling1D",
+    "UpSampling2D",
+    "ZeroPadding1D",
+    "ZeroPadding2D",
     "recurrent_weights",
 ]
