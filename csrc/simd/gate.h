@@ -1,8 +1,9 @@
 /* gate.h - sigmoid and tanh in the lanes of the dtype, for the gates of recurrent layers.
  *
- * In float32 they are good to 2 ULP instead of the ufuncs' half an ULP, and four times as
- * fast as those: a step of an LSTM asks for five of them per unit, and what it computes
- * from them is added to sums that err by more. In float64 they rest on vd_exp.
+ * In float32 they err by 2.4 ULP at most (measured; below -87 sigmoid stays e^-87) where
+ * the ufuncs err by half an ULP, and are four times as fast as those: a step of an LSTM
+ * asks for five of them per unit, and what it computes from them is added to sums that
+ * err by more. In float64 they rest on vd_exp.
  *
  *     sigmoid(x) = 1 / (1 + e) for x >= 0, else e / (1 + e), e = exp(-|x|)
  *     tanh(x) = w / (w + 2), w = expm1(2x)
@@ -59,11 +60,12 @@ PA_INLINE vr pa_gate_sigmoid(vr x)
 
 PA_INLINE vr pa_gate_tanh(vr x)
 {
-    vr s, q, t = vr_add(x, x);
-    t = vr_min(vr_set1(PA_GATE_WIDE), vr_max(vr_set1(-PA_GATE_WIDE), t));
-    pa_gate_exp(t, &s, &q);
+    /* of |x|: where w is large its error hardly counts */
+    vr s, q, t = vr_abs(vr_add(x, x));
+    pa_gate_exp(vr_min(vr_set1(PA_GATE_WIDE), t), &s, &q);
     vr w = vr_fma(s, q, vr_sub(s, vr_set1(1)));
-    return vr_div(w, vr_add(w, vr_set1(2)));
+    vr y = vr_div(w, vr_add(w, vr_set1(2)));
+    return vr_sel(vr_lt(x, vr_zero()), vr_neg(y), y);
 }
 
 /* The derivatives from the values: good to an ULP of 1. */
