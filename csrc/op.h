@@ -103,7 +103,15 @@ typedef struct pa_map {
     pa_loop *vjp;   /* (dy, x[, p]) -> dx = dy f'(x), rounded once */
     pa_loop *f_and_grad; /* (x[, p]) -> y, f'(x); one pass */
     bool has_param; /* p is attribute 0 */
+    pa_loop *quick; /* NULL, or f_and_grad to 2 ULP on contiguous arrays, for kernels that
+                     * fuse it into training */
 } pa_map;
+
+/* What a kernel runs that computes a layer and keeps the slope for backward. */
+static inline pa_loop *pa_map_both(const pa_map *m)
+{
+    return m->quick ? m->quick : m->f_and_grad;
+}
 
 /* ---- the operator ---------------------------------------------------------------- */
 

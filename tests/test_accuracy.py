@@ -175,3 +175,39 @@ def test_command_line_prints_the_table(capsys):
     with pytest.raises(SystemExit):
         accuracy.main(["swoosh"])
     assert "unknown function 'swoosh'" in capsys.readouterr().err
+
+
+def quick(name, x):
+    """What training computes of x: (values, derivatives or None), x: (n,) float32."""
+    column = np.ascontiguousarray(x[:, None])
+    one, none = np.ones((1, 1), np.float32), np.zeros((len(x), 1), np.float32)
+    if name == "dense tanh":
+        with pyact.GradientTape() as tape:
+            z = pyact.Variable(column)
+            y = pyact.ops.dense(z, one, activation="tanh")
+            total = pyact.ops.sum(y)
+        return np.asarray(y)[:, 0], np.asarray(tape.gradient(total, z))[:, 0]
+    if name == "gru tanh":  # the gate z shut: h = tanh(x)
+        kernel, bias, state = [[0, 0, 1]], [[-1000, 0, 0], [0, 0, 0]], none
+    else:  # nothing new, an old state of 1: h = z = sigmoid(x)
+        kernel, bias, state = [[1, 0, 0]], np.zeros((2, 3)), none + 1
+    kernel, bias = np.array(kernel, np.float32), np.array(bias, np.float32)
+    recurrent = np.zeros((1, 3), np.float32)
+    h = pyact.ops.gru(column[:, None], kernel, recurrent, bias, state, activation="tanh",
+                      recurrent_activation="sigmoid")[0]  # fmt: skip
+    return np.asarray(h).reshape(-1), None
+
+
+@pytest.mark.parametrize("name", ["dense tanh", "gru tanh", "gru sigmoid"])
+def test_what_training_computes_is_within_two_ulps(name):
+    bits = np.arange(0x00800000, 0x422E0000, 1009, dtype=np.uint32)  # the normals up to 43.5
+    for sign in (0, 1 << 31):
+        x = (bits | np.uint32(sign)).view(np.float32)
+        y, slope = quick(name, x)
+        wide = x.astype(np.float64)
+        e = np.exp(-np.abs(wide if "sigmoid" in name else 2 * wide))
+        right = np.tanh(wide) if "tanh" in name else np.where(wide < 0, e, 1) / (1 + e)
+        assert (np.abs(y - right) / np.spacing(np.float32(np.abs(right)))).max() < 2
+        if slope is not None:
+            right = 4 * e / (1 + e) ** 2
+            assert (np.abs(slope - right) / np.spacing(np.float32(right))).max() < 2

@@ -95,8 +95,7 @@ def planted(core_library, tmp_path_factory):
     setup = [sys.executable, tree / "setup.py", "-q", "build_ext"]
     run([*setup, "--build-temp", tree / objects().relative_to(ROOT), "--build-lib", tree / "lib"],
         600, WERROR="")  # fmt: skip
-    for path in (tree / "pyact").glob("*.py"):
-        shutil.copy2(path, tree / "lib" / "pyact" / path.name)
+    shutil.copytree(tree / "pyact", tree / "lib" / "pyact", dirs_exist_ok=True)
     return tree / "lib"
 
 

@@ -38,7 +38,7 @@ static inline void pa_fused_run(const pa_fused *f, real *y, real *slope, size_t 
     steps[k++] = sizeof(real);
     args[k] = (char *)slope;
     steps[k] = sizeof(real);
-    (slope ? f->op->map->f_and_grad : f->op->map->f)(args, &count, steps, NULL);
+    (slope ? pa_map_both(f->op->map) : f->op->map->f)(args, &count, steps, NULL);
 }
 
 #endif

@@ -4,6 +4,7 @@
  *     vd f(vd x)            the function; f(x, p) where MAP_PARAM is defined
  *     vd df(vd x)           its derivative in x
  *     void f_df(vd x, vd *y, vd *dy)      optional, with MAP_BOTH: both in one pass
+ *     MAP_QUICK             optional, the name of a pa_loop for pa_map's `quick`
  * (over vr where MAP_IN_REAL is defined: operators that need no more than their dtype)
  * and gets `map`, the four loops of op.h, and PA_MAP_MEMBERS for its pa_op.
  *
@@ -286,7 +287,12 @@ static void loop_f_df(char **args, const ptrdiff_t *n, const ptrdiff_t *steps, v
     PA_(pa_map_loop)(run_f_df, N_IN, 2, MAP_HAS_PARAM, MAP_FLAGS, args, *n, steps);
 }
 
-static const pa_map map = {loop_f, loop_df, loop_vjp, loop_f_df, MAP_HAS_PARAM};
+#ifndef MAP_QUICK
+#define MAP_QUICK NULL
+#endif
+
+static const pa_map map = {loop_f,    loop_df,       loop_vjp,
+                           loop_f_df, MAP_HAS_PARAM, MAP_QUICK};
 
 /* What every map operator's pa_op has in common. */
 #define PA_MAP_MEMBERS                                                                   \

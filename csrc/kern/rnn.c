@@ -37,7 +37,7 @@ void PA_(pa_rnn_activate)(const pa_op *act, real *v, real *slope, size_t n)
     steps[k++] = sizeof(real);
     args[k] = (char *)slope;
     steps[k] = sizeof(real);
-    act->map->f_and_grad(args, &count, steps, NULL);
+    pa_map_both(act->map)(args, &count, steps, NULL);
 }
 
 static void scaled(real *to, const real *from, const real *scale, size_t n)

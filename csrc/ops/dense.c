@@ -149,7 +149,7 @@ static void forward(const pa_call *c, const pa_ctx *ctx)
         f.bias = c->in[2]->data;
     if (act) {
         f.slope = c->saved;
-        f.loop = c->saved ? act->map->f_and_grad : act->map->f;
+        f.loop = c->saved ? pa_map_both(act->map) : act->map->f;
         f.has_param = act->map->has_param;
         if (f.has_param)
             f.param = (real)(isnan(c->attr[PARAM].num) ? act->attrs[0].init
