@@ -50,6 +50,13 @@ PA_INLINE void pa_gate_exp(vr t, vr *s, vr *q)
 
 #endif
 
+/* a / (d + lost), given 1 / d. */
+PA_INLINE vr pa_gate_quotient(vr a, vr d, vr lost, vr inverse)
+{
+    vr y = vr_mul(a, inverse);
+    return vr_fma(vr_fnma(y, lost, vr_fnma(y, d, a)), inverse, y);
+}
+
 PA_INLINE vr pa_gate_sigmoid(vr x)
 {
     const vr one = vr_set1(1);
@@ -57,7 +64,8 @@ PA_INLINE vr pa_gate_sigmoid(vr x)
     pa_gate_exp(vr_max(vr_set1(-PA_GATE_WIDE), vr_neg(vr_abs(x))), &s, &q);
     vr e = vr_fma(s, q, s);
     vr top = vr_sel(vr_lt(x, vr_zero()), e, one);
-    return vr_div(top, vr_add(one, e));
+    vr d = vr_add(one, e);
+    return pa_gate_quotient(top, d, vr_sub(e, vr_sub(d, one)), vr_div(one, d));
 }
 
 /* y = tanh(x), and half = 1 / (w + 2), half of 1 - |y|. */
@@ -69,9 +77,8 @@ PA_INLINE vr pa_gate_tanh_half(vr x, vr *half)
     vr w = vr_fma(s, q, vr_sub(s, vr_set1(1)));
     vr d = vr_add(w, two); /* and what rounding it lost: */
     vr lost = vr_sub(vr_min(w, two), vr_sub(d, vr_max(w, two)));
-    vr inverse = vr_div(vr_set1(1), d), y = vr_mul(w, inverse);
+    vr inverse = vr_div(vr_set1(1), d), y = pa_gate_quotient(w, d, lost, inverse);
     *half = vr_fnma(vr_mul(lost, inverse), inverse, inverse);
-    y = vr_fma(vr_fnma(y, lost, vr_fnma(y, d, w)), inverse, y);
     return vr_sel(vr_lt(x, vr_zero()), vr_neg(y), y);
 }
 
