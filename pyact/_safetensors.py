@@ -17,8 +17,10 @@ Source: the format's description, github.com/huggingface/safetensors.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +38,11 @@ MAX_HEADER = 1 << 20  # bytes; what a header makes in memory is ten times as muc
 _MAX_RANK = 32
 _LARGEST = 2**63 - 1
 _ALIGN = 64  # bytes; where the data begin, for readers that map the file
+_CHUNK = 1 << 26  # bytes at a time, so that a signal need not wait for all of them
+
+# Not to be inherited; not to wait for the other end of what turns out to be a pipe.
+_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | _CLOEXEC
 
 _PLAIN = {
     "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4",
@@ -57,6 +64,12 @@ _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _WS = re.compile(r"[ \t\n\r]*")
 _STRING = re.compile(r'"((?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*)"')
 _INT = re.compile(r"(0|[1-9][0-9]{0,18})(?![0-9.eE])")
+# An entry as most writers write it, at one look; what differs is read part by part.
+_ENTRY = re.compile(
+    r'{"dtype":"([A-Z0-9_]{1,9})","shape":\[((?:N(?:,N){0,31})?)\],"data_offsets":\[(N),(N)\]}'.replace(
+        "N", "(?:0|[1-9][0-9]{0,18})"
+    )
+)
 
 
 class _Header:
@@ -141,6 +154,18 @@ class _Header:
 
     def entry(self, name: str) -> tuple[str, tuple[int, ...], int, int]:
         """What the header says about one array: dtype, shape, begin, end."""
+        found = _ENTRY.match(self.text, self.at)
+        if found is None:
+            return self._entry(name)
+        dtype, dims, *span = found.groups()
+        shape = tuple(map(int, dims.split(","))) if dims else ()
+        begin, end = map(int, span)
+        if dtype not in DTYPES or max(*shape, begin, end) > _LARGEST:
+            return self._entry(name)  # which names the defect
+        self.at = found.end()
+        return dtype, shape, begin, end
+
+    def _entry(self, name: str) -> tuple[str, tuple[int, ...], int, int]:
         dtype, shape, span = "", None, None
         for key in self.keys(f"in array {name[:60]!r}: key"):
             if key == "dtype":
@@ -205,6 +230,16 @@ def _parse(text: str, space: int) -> tuple[dict[str, Any], dict[str, str]]:
     return entries, metadata
 
 
+def _read_into(fd: int, view: memoryview, at: int) -> int:
+    """Reads at most len(view) bytes from place `at` of a file; how many there were."""
+    if hasattr(os, "preadv"):
+        return os.preadv(fd, [view], at)
+    os.lseek(fd, at, os.SEEK_SET)
+    data = os.read(fd, len(view))
+    view[: len(data)] = data
+    return len(data)
+
+
 class File:
     """An open file whose header has been read and checked against its size.
 
@@ -216,7 +251,7 @@ class File:
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = os.fspath(path)
-        self._fd = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | _CLOEXEC)
+        self._fd = os.open(self.path, _READ)
         try:
             self._open()
         except BaseException:
@@ -224,22 +259,20 @@ class File:
             raise
 
     def _open(self) -> None:
-        import stat
-
         status = os.fstat(self._fd)
         if not stat.S_ISREG(status.st_mode):
             raise ValueError(f"{self.path}: not a file of arrays but a folder, pipe or device")
         try:
             if status.st_size < 8:
                 raise ValueError(f"{status.st_size} bytes are no file in the safetensors format")
-            n = int.from_bytes(self._read(8), "little")
+            n = int.from_bytes(self._read(8, 0), "little")
             if n > status.st_size - 8:
                 raise ValueError(
                     f"cut off: the header should have {n} bytes, the file has {status.st_size - 8}"
                 )
             if n > MAX_HEADER:
                 raise ValueError(f"the header has {n} bytes, expected at most {MAX_HEADER}")
-            raw = self._read(n)
+            raw = self._read(n, 8)
             if raw[:1] != b"{":
                 raise ValueError(f"header: got {raw[:1]!r} first, expected '{{'")
             try:
@@ -251,15 +284,15 @@ class File:
         except ValueError as error:
             raise ValueError(f"{self.path}: {error}") from None
 
-    def _read(self, n: int) -> bytes:
+    def _read(self, n: int, begin: int) -> bytes:
         data = bytearray(n)
-        self._fill(memoryview(data))
+        self._fill(memoryview(data), begin)
         return bytes(data)
 
-    def _fill(self, view: memoryview) -> None:
+    def _fill(self, view: memoryview, begin: int) -> None:
         at = 0
         while at < len(view):
-            got = os.readv(self._fd, [view[at : at + _CHUNK]])
+            got = _read_into(self._fd, view[at : at + _CHUNK], begin + at)
             if got == 0:
                 raise ValueError(f"{self.path}: cut off while it was read")
             at += got
@@ -273,8 +306,7 @@ class File:
                 f"to fill, expected {DTYPES[dtype]} and {shape}, contiguous"
             )
         if array.size:
-            os.lseek(self._fd, self._begin + begin, os.SEEK_SET)
-            self._fill(array.reshape(-1).view(np.uint8).data)
+            self._fill(array.reshape(-1).view(np.uint8).data, self._begin + begin)
             if dtype == "BOOL" and (array.view(np.uint8) > 1).any():
                 raise ValueError(f"{self.path}: array {name!r}: a bool that is neither 0 nor 1")
 
@@ -312,9 +344,6 @@ def read(path: str | PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, 
 
 
 # ---- writing ------------------------------------------------------------------------------
-
-_CHUNK = 1 << 26  # bytes at a time, so that a signal need not wait for all of them
-_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
 
 
 def _storable(name: str, value: Any) -> tuple[str, NDArray[Any]]:
@@ -355,14 +384,19 @@ def _header(arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> tuple[byt
             f"{len(arrays)} arrays and their metadata need a header of {len(raw)} bytes; "
             f"expected at most {MAX_HEADER}"
         )
-    return len(raw).to_bytes(8, "little") + raw, [array for _, _, array in parts]
+    return len(raw).to_bytes(8, "little") + raw, [
+        array.reshape(-1).view(np.uint8) for _, _, array in parts if array.size
+    ]
 
 
 def _write_all(fd: int, data: Any) -> None:
     view = memoryview(data)
     at = 0
     while at < len(view):
-        at += os.write(fd, view[at : at + _CHUNK])
+        n = os.write(fd, view[at : at + _CHUNK])
+        if n == 0:
+            raise OSError(errno.EIO, "the disk takes no more bytes and says no reason")
+        at += n
 
 
 def _lock(fd: int, wait: bool) -> bool:
@@ -380,12 +414,16 @@ def _lock(fd: int, wait: bool) -> bool:
 
 def _clean(folder: str, prefix: str) -> None:
     """Removes the temporaries of this file whose writers are gone."""
-    for name in os.listdir(folder):
+    try:
+        names = os.listdir(folder)
+    except PermissionError:
+        return  # one may write there, but not look
+    for name in names:
         if not (name.startswith(prefix) and name.endswith(".tmp")):
             continue
         stale = os.path.join(folder, name)
         try:
-            fd = os.open(stale, os.O_RDONLY | _CLOEXEC)
+            fd = os.open(stale, _READ)
         except OSError:
             continue  # gone, or not ours
         try:
@@ -408,20 +446,43 @@ def _temporary(folder: str, prefix: str) -> tuple[int, str]:
             if os.fstat(fd).st_nlink:  # else it was cleaned away before it had its mark
                 return fd, path
         except BaseException:
+            _remove(path)
             os.close(fd)
-            os.unlink(path)
             raise
         os.close(fd)
 
 
-def _sync_folder(folder: str) -> None:
+def _open_folder(folder: str) -> int:
+    """A descriptor to sync the folder by, -1 where there is no such thing."""
     if os.name != "posix":
-        return
-    fd = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _CLOEXEC)
+        return -1
     try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        return os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _CLOEXEC)
+    except PermissionError:
+        return -1  # one may write there, but not look
+
+
+def _sync_folder(fd: int) -> None:
+    try:
+        if fd >= 0:
+            os.fsync(fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # not on this file system
+            raise
+
+
+def _target(path: str) -> tuple[str, int | None]:
+    """Where the links at a path lead to, and the rights of the file there; None: no file."""
+    try:
+        target = os.path.realpath(path, strict=True)
+        mode = os.stat(target).st_mode
+    except FileNotFoundError:
+        return os.path.realpath(path), None
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(f"{path!r} is a folder, expected the name of a file")
+    if not stat.S_ISREG(mode):
+        raise OSError(f"{path!r} is a pipe or a device, expected the name of a file")
+    return target, mode & 0o777
 
 
 def write(
@@ -436,21 +497,28 @@ def write(
     when writing fails.
     """
     head, parts = _header(arrays, metadata or {})
-    target = os.path.realpath(path)
+    target, mode = _target(os.fsdecode(path))
     folder, name = os.path.split(target)
-    if os.path.isdir(target):
-        raise IsADirectoryError(f"{os.fspath(path)!r} is a folder, expected the name of a file")
-    prefix = f".{name[:200]}.pyact-"
+    prefix = f".{name[:48]}.pyact-"  # at most 48 * 4 bytes of UTF-8: a name may have 255
     _clean(folder, prefix)
+    folder_fd = _open_folder(folder)  # before: with too few descriptors nothing is changed
+    try:
+        _replace(target, mode, folder, prefix, [head, *parts])
+        _sync_folder(folder_fd)
+    finally:
+        if folder_fd >= 0:
+            os.close(folder_fd)
+
+
+def _replace(target: str, mode: int | None, folder: str, prefix: str, parts: list[Any]) -> None:
+    """Writes a temporary and lets it take the target's place."""
     fd, temporary = _temporary(folder, prefix)
     try:
         try:
-            _write_all(fd, head)
-            for array in parts:
-                if array.size:
-                    _write_all(fd, array.reshape(-1).view(np.uint8))
-            if os.path.exists(target) and hasattr(os, "fchmod"):
-                os.fchmod(fd, os.stat(target).st_mode & 0o777)
+            for part in parts:
+                _write_all(fd, part)
+            if mode is not None and hasattr(os, "fchmod"):
+                os.fchmod(fd, mode)
             os.fsync(fd)
             os.replace(temporary, target)  # while it is open: the mark keeps it from cleaners
         except BaseException:
@@ -458,7 +526,6 @@ def write(
             raise
     finally:
         os.close(fd)
-    _sync_folder(folder)
 
 
 def _remove(path: str) -> None:

@@ -308,10 +308,10 @@ def load_weights(model: Model, path: Path) -> None:
 
 
 def _make(file: File, make: Callable[[], Any], what: str) -> Any:
-    """make(), whose every complaint is one about the file."""
+    """make(), whose every complaint is one about the file, but for those of the system."""
     try:
         return make()
-    except (MemoryError, KeyboardInterrupt):
+    except (MemoryError, OSError):
         raise
     except Exception as error:
         raise ValueError(f"{file.path}: {what}: {error or type(error).__name__}") from None

@@ -30,7 +30,7 @@ def save_in_place(path, arrays, metadata=None):
     with open(path, "wb", buffering=0) as file:
         _safetensors._write_all(file.fileno(), head)
         for array in parts:
-            _safetensors._write_all(file.fileno(), array.reshape(-1).view(np.uint8))
+            _safetensors._write_all(file.fileno(), array)
         os.fsync(file.fileno())
 
 
