@@ -71,6 +71,8 @@ static pa_dd exact_df(double x)
     return pa_dd_div(pa_dd_mul_d(e, 4), pa_dd_mul(d, d));
 }
 
+#ifdef PA_GATE_QUICK
+
 static void quick(char **args, const ptrdiff_t *n, const ptrdiff_t *steps, void *data)
 {
     const real *x = (const real *)args[0];
@@ -90,6 +92,7 @@ static void quick(char **args, const ptrdiff_t *n, const ptrdiff_t *steps, void 
 }
 
 #define MAP_QUICK quick
+#endif
 #endif
 
 #include "kern/map.h"
