@@ -1,21 +1,29 @@
-"""Models: a Sequential stack of layers, with Keras's compile, fit, evaluate and predict.
+"""Models: networks of layers, with Keras's compile, fit, evaluate and predict.
 
     model = Sequential([Input((784,)), Dense(500, "relu"), Dense(10)])
     model.compile("sgd", SparseCategoricalCrossentropy(from_logits=True), ["accuracy"])
     history = model.fit(x, y, batch_size=100, epochs=10)
 
-This module knows layers and weights; `training` turns them into programs and runs them.
+    image = Input((8, 8, 1))
+    x = Conv2D(16, 3, padding="same", activation="relu")(image)
+    x = Add()([x, Conv2D(16, 3, padding="same")(x)])
+    model = Model(image, Dense(10)(Flatten()(x)))
+
+A Sequential is the network whose layers stand in a row; all else they share. This module
+knows layers and weights; `training` turns them into programs and runs them.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import _recording, layers, random_state
+from . import _recording, random_state
 from ._core import Value
-from .layers.base import InputLayer, Layer, assign_all
+from ._trees import leaves, map_tree
+from .layers.base import KNOWN, InputLayer, Layer, assign_all, make_layer
+from .layers.symbolic import Symbol, has_symbols
+from .network import Network, parts_of, symbols_of
 from .training import Engine, inference
-from .variables import allocate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,23 +33,160 @@ if TYPE_CHECKING:
 
     from .callbacks import History
     from .layers.base import Shape
-    from .variables import Weight, WeightSpec
+    from .variables import Weight
 
 __all__ = ["Model", "Sequential", "load_model"]
 
 
 class Model(Layer):
-    """What every model does; `Sequential` says how its layers are connected.
+    """A network from its inputs to its outputs.
 
-    A model is a layer itself and may stand inside another model.
+    inputs: a symbolic tensor of `Input`, or a list or dict of them. outputs: what layers
+    gave when they were called on these, one, a list or a dict. Layers may be shared,
+    branches joined (`Add`, `Concatenate`), and models stand inside models: a model is a
+    layer itself. Any symbolic tensors may be inputs and outputs, so
+    Model(model.input, model.get_layer("dense").output) shows what is inside a model.
+
+    Data are given, and results come, in the nesting of inputs and outputs; by names, in a
+    dict, in any case. An output is named after its layer, or by its key.
+
+    Raises TypeError for what is not a symbolic tensor; ValueError for an input that is
+    missing, is there twice or leads nowhere, and for layers or inputs of one name.
+
+    >>> from pyact.layers import Add, Dense, Input
+    >>> x = Input((4,))
+    >>> h = Dense(8, "relu")(x)
+    >>> y = Dense(1)(Add()([h, Dense(8)(h)]))
+    >>> model = Model(x, y)
+    >>> model.output_shape, model.count_params()
+    ((None, 1), 121)
     """
 
-    def __init__(self, *, name: str | None = None, dtype: Any = None) -> None:
-        super().__init__(name=name, dtype=dtype)
+    _network: Network | None = None
+    _symbols: Any = None  # inputs and outputs
+
+    def __init__(self, inputs: Any, outputs: Any, *, name: str | None = None) -> None:
+        self._begin(name)
+        self._connected(Network(inputs, outputs, f"model {self.name!r}"))
+        self.network.named_apart(f"model {self.name!r}")
+        self._symbols = (inputs, outputs)
+
+    def _begin(self, name: str | None) -> None:
+        super().__init__(name=name)
         self.stop_training = False
         self.history: History | None = None
         self._seed = random_state.seed_value()
         self._engine: Engine | None = None
+        self._symbols = None
+
+    def _connected(self, network: Network) -> None:
+        """The model is this network from now on."""
+        self._network = network
+        self.dtype = network.inputs[0].dtype
+        self.takes_many = isinstance(network.input_form, (list, tuple, dict))
+        shapes = [s.shape for s in network.inputs], [s.shape for s in network.outputs]
+        refs = leaves(network.output_form)
+        self.input_shape = map_tree(lambda ref: shapes[0][ref], network.input_form)
+        place = {int(ref): k for k, ref in enumerate(refs)}
+        self.output_shape = map_tree(lambda ref: shapes[1][place[ref]], network.output_form)
+        self.built = True
+
+    @property
+    def network(self) -> Network:
+        """How the layers are connected.
+
+        Raises ValueError for a Sequential that does not know its input yet.
+        """
+        self._require_built("its network")
+        assert self._network is not None
+        return self._network
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_symbols": None}
+
+    def _symbolic(self) -> tuple[Any, Any]:
+        if self._symbols is None:
+            self._symbols = self.network.symbols()
+        return self._symbols  # type: ignore[no-any-return]
+
+    @property
+    def input(self) -> Any:
+        """The inputs as symbolic tensors, in their nesting."""
+        return self._symbolic()[0]
+
+    @property
+    def output(self) -> Any:
+        """The outputs as symbolic tensors, in their nesting."""
+        return self._symbolic()[1]
+
+    @property
+    def inputs(self) -> list[Any]:
+        """The inputs as a list of symbolic tensors."""
+        return leaves(self.input)
+
+    @property
+    def outputs(self) -> list[Any]:
+        """The outputs as a list of symbolic tensors."""
+        return leaves(self.output)
+
+    @property
+    def input_names(self) -> list[str]:
+        """What the inputs are called in dicts of data."""
+        return [spec.name for spec in self.network.inputs]
+
+    @property
+    def output_names(self) -> list[str]:
+        """What the outputs are called in dicts and in logs."""
+        return [spec.name for spec in self.network.outputs]
+
+    def build(self, input_shape: Any = None) -> None:
+        """Nothing is left to do: the inputs said their shapes."""
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        """The outputs for x, in their nesting."""
+        network = self.network
+        given = parts_of(x, network.input_form, network.inputs, f"model {self.name!r}")
+        if type(self) is not Sequential:
+            self._check_values(given)
+        found = iter(network.run(given, training))
+        return map_tree(lambda ref: next(found), network.output_form)
+
+    def _check_values(self, given: list[Any]) -> None:
+        for spec, value in zip(self.network.inputs, given, strict=True):
+            shape = None if value is None else tuple(value.shape)
+            if shape is None or shape[1:] != spec.shape[1:]:
+                raise ValueError(
+                    f"model {self.name!r}: input {spec.name!r}: got "
+                    f"{'nothing' if shape is None else f'shape {shape}'}, expected {spec.shape}"
+                )
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        specs = self.network.inputs
+        shapes = parts_of(input_shape, self.network.input_form, specs, f"model {self.name!r}")
+        for spec, shape in zip(specs, shapes, strict=True):
+            if shape is None or tuple(shape[1:]) != spec.shape[1:]:
+                raise ValueError(
+                    f"model {self.name!r}: input {spec.name!r}: got shape {shape}, expected "
+                    f"{spec.shape}"
+                )
+        return self.output_shape
+
+    def output_dtypes(self) -> list[str]:
+        return [spec.dtype for spec in self.network.outputs]
+
+    def get_config(self) -> dict[str, Any]:
+        """The layers' class names and configurations, and how they are connected."""
+        return {"name": self.name, **self.network.get_config()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Model:
+        """A new model, with new weights, from `get_config`'s dict.
+
+        Raises ValueError for a layer that pyact does not know, and for connections that
+        cannot be.
+        """
+        inputs, outputs = symbols_of(config, make_layer)
+        return cls(inputs, outputs, name=config.get("name"))
 
     # ---- training and inference: see training.Engine ----
 
@@ -52,6 +197,7 @@ class Model(Layer):
         metrics: Any = None,
         weighted_metrics: Any = None,
         check_finite: bool | str = True,
+        loss_weights: Any = None,
     ) -> None:
         """Says how the model learns.
 
@@ -62,10 +208,15 @@ class Model(Layer):
         raises FloatingPointError, naming the layer, and is not made. Gradients are looked at
         in every eighth step, or with "gradients" in every one (2 to 9 % slower).
 
+        A model of several outputs takes a loss, a list or a dict by output name of losses
+        (None: that output is not trained), and metrics in the same way, for each output
+        one or a list. What is minimized is the sum of the losses times loss_weights (1);
+        logs have "loss", then "<output>_loss", then "<output>_<metric>".
+
         Raises ValueError for unknown names (and says which is nearest), TypeError for
         other types.
         """
-        self._engine = Engine(self, optimizer, loss, metrics, weighted_metrics)
+        self._engine = Engine(self, optimizer, loss, metrics, weighted_metrics, loss_weights)
         if check_finite not in (True, False, "gradients"):
             raise ValueError(
                 f"check_finite must be True, False or 'gradients', got {check_finite!r}"
@@ -169,8 +320,9 @@ class Model(Layer):
         verbose: int | str = 0,
         steps: int | None = None,
         callbacks: Any = None,
-    ) -> NDArray[Any]:
-        """The model's results for all rows of x, an array (n, ...).
+    ) -> Any:
+        """The model's results for all rows of x, an array (n, ...), or several of them in
+        the nesting of the model's outputs.
 
         Works before `compile`. Raises ValueError when x does not have the input's shape.
         """
@@ -193,7 +345,7 @@ class Model(Layer):
         """Loss and metrics of one batch; nothing is learned."""
         return self.engine.test_on_batch(x, y, sample_weight, return_dict)
 
-    def predict_on_batch(self, x: Any) -> NDArray[Any]:
+    def predict_on_batch(self, x: Any) -> Any:
         """The results for one batch."""
         return self._inference().predict(x, None)
 
@@ -217,7 +369,11 @@ class Model(Layer):
 
     def __call__(self, x: Any, training: bool = False, **more: Any) -> Any:
         """Inside another model the model is a layer; an array is predicted at once."""
-        if isinstance(x, Value) or training or _recording._local.record is not None:
+        if isinstance(x, (Value, Symbol)) or training or _recording._local.record is not None:
+            return super().__call__(x, training=training, **more)
+        if type(x) in (list, tuple, dict) and (
+            has_symbols(x) or any(isinstance(v, Value) for v in leaves(x))
+        ):
             return super().__call__(x, training=training, **more)
         return self._inference().predict(x, None)
 
@@ -225,8 +381,8 @@ class Model(Layer):
 
     @property
     def layers(self) -> list[Layer]:
-        """The layers, without the input."""
-        raise NotImplementedError
+        """The layers, each once, without the inputs."""
+        return self.network.layers
 
     def _require_built(self, what: str) -> None:
         if not self.built:
@@ -317,7 +473,8 @@ class Model(Layer):
         """The layer of that name, or at that index."""
         if index is not None:
             return self.layers[index]
-        for layer in self.layers:
+        inputs = [] if self._network is None else self._network.input_layers
+        for layer in [*self.layers, *inputs]:
             if layer.name == name:
                 return layer
         from ._names import unknown
@@ -326,12 +483,19 @@ class Model(Layer):
 
     # ---- what a person sees ----
 
-    def _rows(self) -> list[tuple[str, str, str]]:
-        rows = []
-        for layer in self.layers:
+    def _rows(self) -> list[tuple[str, ...]]:
+        """Title and layers: name, shape, weights, and, unless they stand in a row, inputs."""
+        rows: list[tuple[str, ...]] = [("Layer (type)", "Output Shape", "Param #")]
+        row = isinstance(self, Sequential)
+        before = {} if row else self.network.feeders()
+        layers = self.layers if row else [*self.network.input_layers, *self.layers]
+        for layer in layers:
             shape = str(layer.output_shape) if layer.built else "?"
             count = f"{layer.count_params():,}" if layer.built else "?"
-            rows.append((f"{layer.name} ({type(layer).__name__})", shape, count))
+            found = (f"{layer.name} ({type(layer).__name__})", shape, count)
+            rows.append(found if row else (*found, ", ".join(before.get(id(layer), ["-"]))))
+        if not row:
+            rows[0] = (*rows[0], "Connected to")
         return rows
 
     def _totals(self) -> list[tuple[str, str]]:
@@ -351,14 +515,16 @@ class Model(Layer):
         self, line_length: int | None = None, print_fn: Callable[[str], Any] | None = None
     ) -> None:
         """Prints the layers, their shapes and their numbers of weights."""
-        rows = [("Layer (type)", "Output Shape", "Param #"), *self._rows()]
-        width = [max(len(row[k]) for row in rows) for k in range(3)]
-        spare = (line_length or 0) - sum(width) - 4
-        width[0] += max(spare, 0)
+        rows = self._rows()
+        width = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        gaps = 2 * (len(width) - 1)
+        width[0] += max((line_length or 0) - sum(width) - gaps, 0)
         lines = [f'Model: "{self.name}"']
-        rule = "-" * (sum(width) + 4)
-        for k, (layer, shape, count) in enumerate(rows):
-            lines.append(f"{layer:<{width[0]}}  {shape:<{width[1]}}  {count:>{width[2]}}")
+        rule = "-" * (sum(width) + gaps)
+        for k, row in enumerate(rows):
+            cells = [f"{c:>{w}}" if j == 2 else f"{c:<{w}}"
+                     for j, (c, w) in enumerate(zip(row, width, strict=True))]  # fmt: skip
+            lines.append("  ".join(cells).rstrip())
             if k == 0:
                 lines.append(rule)
         lines.append(rule)
@@ -372,13 +538,13 @@ class Model(Layer):
 
         cells = "".join(
             "<tr>" + "".join(f"<td style='text-align:left'>{escape(c)}</td>" for c in row) + "</tr>"
-            for row in self._rows()
+            for row in self._rows()[1:]
         )
+        titles = "".join(f"<th>{escape(title)}</th>" for title in self._rows()[0])
         totals = "<br>".join(escape(f"{title}: {text}") for title, text in self._totals())
         return (
-            f"<b>{escape(self.name)}</b><table><thead><tr><th>Layer (type)</th>"
-            f"<th>Output Shape</th><th>Param #</th></tr></thead><tbody>{cells}</tbody></table>"
-            f"{totals}"
+            f"<b>{escape(self.name)}</b><table><thead><tr>{titles}</tr></thead>"
+            f"<tbody>{cells}</tbody></table>{totals}"
         )
 
 
@@ -402,8 +568,8 @@ class Sequential(Model):
     ((None, 1), 49)
     """
 
-    def __init__(self, layers: Sequence[Layer] | None = None, *, name: str | None = None) -> None:
-        super().__init__(name=name)
+    def __init__(self, layers: Sequence[Any] | None = None, *, name: str | None = None) -> None:
+        self._begin(name)
         self._stack: list[Layer] = []
         if layers is not None and (isinstance(layers, Layer) or not hasattr(layers, "__iter__")):
             raise TypeError(f"Sequential: got {type(layers).__name__}, expected a list of layers")
@@ -416,6 +582,8 @@ class Sequential(Model):
         return [layer for layer in self._stack if not isinstance(layer, InputLayer)]
 
     def _append(self, layer: Any) -> None:
+        if isinstance(layer, Symbol) and isinstance(layer.call.layer, InputLayer):
+            layer = layer.call.layer
         if not isinstance(layer, Layer):
             hint = "; write it with parentheses" if isinstance(layer, type) else ""
             raise TypeError(f"Sequential: got {layer!r}, expected a layer{hint}")
@@ -427,7 +595,7 @@ class Sequential(Model):
             )
         self._stack.append(layer)
 
-    def add(self, layer: Layer) -> None:
+    def add(self, layer: Any) -> None:
         """Adds a layer at the end."""
         self._append(layer)
         self._changed()
@@ -467,44 +635,23 @@ class Sequential(Model):
             raise ValueError(
                 f"model {self.name!r}: build needs the input's shape, the batch (None) first"
             )
-        shape: Shape = (None, *tuple(input_shape)[1:])
-        self.input_shape = shape
-        if self._stack:
-            self.dtype = self._stack[0].dtype
-        plans: list[tuple[Layer, list[WeightSpec]]] = []
+        first = self._stack[0] if self._stack else None
+        sizes: Any = tuple(input_shape)[1:]
+        if not isinstance(first, InputLayer) or first._given_shape != sizes:
+            first = InputLayer(sizes, dtype=self.dtype if first is None else first.dtype)
+        x = y = first.symbol()
         for layer in self.layers:
-            before = shape
-            if not layer.built and type(layer).build is Layer.build:
-                plans.append((layer, layer.weight_specs(before)))
-            else:
-                layer.ensure_built(before)
-            shape = layer.compute_output_shape(before)
-            layer.input_shape, layer.output_shape = before, shape
-        self._allocate(plans)
-        self.output_shape = shape
-        self.built = True
-
-    @staticmethod
-    def _allocate(plans: list[tuple[Layer, list[WeightSpec]]]) -> None:
-        for dtype in ("float32", "float64"):
-            chosen = [(layer, specs) for layer, specs in plans if layer.dtype == dtype]
-            weights = allocate([s for _, specs in chosen for s in specs], dtype)
-            at = 0
-            for layer, specs in chosen:
-                layer.place(weights[at : at + len(specs)])
-                layer.built = True
-                at += len(specs)
+            if not isinstance(layer, Model):
+                layer.input_shape = layer.output_shape = None
+            y = layer(y)
+        self._connected(Network(x, y, f"model {self.name!r}"))
+        self._symbols = (x, y)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         self.ensure_built(input_shape)
         for layer in self.layers:
             input_shape = layer.compute_output_shape(input_shape)
         return input_shape
-
-    def call(self, x: Any, training: bool = False) -> Any:
-        for layer in self.layers:
-            x = layer(x, training=training)
-        return x
 
     def get_config(self) -> dict[str, Any]:
         """The layers' class names and configurations, and the input's shape."""
@@ -527,7 +674,7 @@ class Sequential(Model):
 
         Raises ValueError for a layer that pyact does not know.
         """
-        model = cls([_layer(item) for item in config["layers"]], name=config.get("name"))
+        model = cls([make_layer(item) for item in config["layers"]], name=config.get("name"))
         if not model.built and config.get("input_shape") is not None:
             model.build((None, *config["input_shape"]))
         return model
@@ -547,20 +694,11 @@ def load_model(path: str | PathLike[str], compile: bool = True) -> Model:
     return load(path, compile)
 
 
-def _layer(item: dict[str, Any]) -> Layer:
-    """The layer that a {"class_name", "config"} dict describes; only pyact's own."""
-    name = item["class_name"]
-    if name == "Sequential":
-        return Sequential.from_config(item["config"])
-    if name not in layers.__all__ or not issubclass(getattr(layers, name), Layer):
-        from ._names import unknown
-
-        raise unknown("layer class", name, [*layers.__all__, "Sequential"])
-    return getattr(layers, name).from_config(item["config"])
+KNOWN.update(Model=Model, Sequential=Sequential)
 
 
-def restore_inference(config: dict[str, Any], weights: Sequence[Any], batch: int | None) -> Any:
+def restore_inference(described: dict[str, Any], weights: Sequence[Any], batch: int | None) -> Any:
     """What a pickled `compile_inference` function is loaded by."""
-    model = Sequential.from_config(config)
+    model: Any = make_layer(described)
     model.set_weights(weights)
     return model.compile_inference(batch)

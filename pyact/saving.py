@@ -25,6 +25,7 @@ import numpy as np
 
 from . import losses, metrics, models, optimizers
 from ._safetensors import DTYPES, File, write
+from .layers.base import make_layer
 from .variables import zeros_within
 
 if TYPE_CHECKING:
@@ -168,14 +169,21 @@ def _compiled(model: Model) -> Any:
     engine = model._engine
     if engine is None or (engine.loss is None and engine.optimizer is None):
         return None
-    opt, loss = engine.optimizer, engine.loss
-    make_loss = partial(_known, loss, losses._TABLE, losses.serialize)
+    opt = engine.optimizer
+    found = [
+        None if loss is None else
+        _describe("the loss", partial(_known, loss, losses._TABLE, losses.serialize))
+        for loss in engine.losses
+    ]  # fmt: skip
+    loss = found[0] if len(found) == 1 else found
     make_optimizer = partial(_known, opt, optimizers._TABLE, optimizers.serialize)
     return {
-        "loss": None if loss is None else _describe("the loss", make_loss),
+        "loss": loss,
+        **({} if set(engine.loss_weights) == {1.0} else {"loss_weights": engine.loss_weights}),
         "optimizer": None if opt is None else _describe("the optimizer", make_optimizer),
         "metrics": [
-            [_describe("a metric", partial(_metric, m)), heeds] for m, heeds in engine._metric_ids
+            [_describe("a metric", partial(_metric, m)), heeds, k]
+            for m, heeds, k in engine._metric_ids
         ],
         "iterations": 0 if opt is None else opt.iterations,
         "rate": None if opt is None or opt.schedule is not None else opt.learning_rate,
@@ -330,7 +338,7 @@ def _model_of(file: File, info: dict[str, Any]) -> Model:
         if _is_weight(name)
     )
     with zeros_within(elements):
-        model = _make(file, lambda: models._layer(item), "the model cannot be made")
+        model = _make(file, lambda: make_layer(item), "the model cannot be made")
     if not isinstance(model, models.Model):
         raise ValueError(f"{file.path}: holds a layer, not a model")
     return model
@@ -338,7 +346,9 @@ def _model_of(file: File, info: dict[str, Any]) -> Model:
 
 def _restore_compiled(file: File, model: Model, compiled: Any) -> None:
     """compile() as it was, and the optimizer's state."""
-    parts = [compiled["loss"], compiled["optimizer"], *(m for m, _ in compiled["metrics"])]
+    loss = compiled["loss"]
+    each = loss if isinstance(loss, list) else [loss]
+    parts = [*each, compiled["optimizer"], *(m[0] for m in compiled["metrics"])]
     why = next((w for w in map(_unknown, parts) if w is not None), None)
     if why is not None:
         import warnings
@@ -349,10 +359,17 @@ def _restore_compiled(file: File, model: Model, compiled: Any) -> None:
             stacklevel=4,
         )
         return
-    ids = compiled["metrics"]
+
+    def chosen(heeding: bool) -> Any:
+        ids = [
+            [m for m, heeds, *at in compiled["metrics"] if heeds == heeding and (at or [0]) == [k]]
+            for k in range(len(each))
+        ]
+        return ids if len(each) > 1 else ids[0]
+
     model.compile(
-        compiled["optimizer"], compiled["loss"], [m for m, heeds in ids if not heeds],
-        [m for m, heeds in ids if heeds],
+        compiled["optimizer"], loss if not isinstance(loss, list) or any(loss) else None,
+        chosen(False), chosen(True), loss_weights=compiled.get("loss_weights"),
     )  # fmt: skip
     _restore_optimizer(file, model, compiled)
 

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _core, _recording, losses, metrics, optimizers
-from ._names import real, whole
+from . import _core, _recording, losses, metrics, ops, optimizers
+from ._names import real, unknown, whole
+from ._trees import leaves, map_tree
 from .callbacks import CallbackList, History, TerminateOnNaN
 from .layers.base import keeps_batch
+from .network import parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -65,41 +67,96 @@ def readable(data: Any, what: str) -> Array:
 
 
 class _Data:
-    """x, y and weights as arrays of one length, with the shapes that the model wants."""
+    """Inputs x, targets y (one for each output, or none) and weights as arrays of one length.
 
-    def __init__(self, x: Any, y: Any, weight: Any, class_weight: Any = None) -> None:
-        self.x = readable(x, "x")
-        self.y = None if y is None else readable(y, "y")
-        self.rows = self.x.shape[0]
-        if self.y is not None and self.y.shape[0] != self.rows:
-            raise ValueError(
-                f"x has {self.rows} rows and y has {self.y.shape[0]}; expected equal numbers"
-            )
-        self.weight = self._weights(weight, class_weight)
+    weight_of: for each output the place in `weights` of the one that it heeds, or None.
+    """
 
-    def _weights(self, weight: Any, class_weight: Any) -> Array | None:
+    def __init__(self, model: Model, x: Any, y: Any, weight: Any, class_weight: Any = None) -> None:
+        self.model = model
+        self.x = [readable(part, n) for part, n in _parts(model, "x", x)]
+        self.rows = self.x[0].shape[0]
+        self.y: list[Array | None] = []
+        if y is not None:
+            found = _parts(model, "y", y)
+            self.y = [None if part is None else readable(part, n) for part, n in found]
+        for kind, arrays in (("x", self.x), ("y", self.y)):
+            for array, name in zip(arrays, _labels(model, kind), strict=False):
+                if array is not None and array.shape[0] != self.rows:
+                    raise ValueError(
+                        f"{_labels(model, 'x')[0]} has {self.rows} rows and {name} has "
+                        f"{array.shape[0]}; expected equal numbers"
+                    )
+        self.weights: list[Array] = []
+        self.weight_of: list[int | None] = [None] * len(_labels(model, "y"))
+        if weight is not None or class_weight is not None:
+            self._weigh(weight, class_weight)
+
+    def _weigh(self, weight: Any, class_weight: Any) -> None:
+        several = len(self.weight_of) > 1
+        if several and class_weight is not None:
+            raise ValueError("class_weight is for models with one output; use sample_weight")
+        if not several or not isinstance(weight, (list, tuple, dict)):
+            if several or not isinstance(weight, dict):
+                given = weight
+            else:
+                ((given, _),) = _parts(self.model, "sample_weight", weight)
+            self.weights = [self._weights(given, class_weight, "sample_weight")]
+            self.weight_of = [0] * len(self.weight_of)
+            return
+        for k, (part, name) in enumerate(_parts(self.model, "sample_weight", weight)):
+            if part is not None:
+                self.weight_of[k] = len(self.weights)
+                self.weights.append(self._weights(part, None, name))
+
+    def _weights(self, weight: Any, class_weight: Any, what: str) -> Array:
         w = None
         if weight is not None:
-            w = readable(weight, "sample_weight")
+            w = readable(weight, what)
             if w.shape == (self.rows, 1):
                 w = w.reshape(self.rows)
             if w.shape != (self.rows,):
-                raise ValueError(
-                    f"sample_weight: got shape {w.shape}, expected ({self.rows},), one a row"
-                )
+                raise ValueError(f"{what}: got shape {w.shape}, expected ({self.rows},), one a row")
         if class_weight is not None:
-            by_class = class_weights(self.y, class_weight)
+            by_class = class_weights(self.y[0] if self.y else None, class_weight)
             w = by_class if w is None else by_class * w
+        assert w is not None
         return w
 
     def part(self, begin: int, end: int) -> _Data:
         """The rows [begin, end), without a copy."""
-        w = self.weight
-        return _Data(
-            self.x[begin:end],
-            None if self.y is None else self.y[begin:end],
-            None if w is None else w[begin:end],
-        )
+        found = object.__new__(_Data)
+        found.model, found.rows, found.weight_of = self.model, end - begin, self.weight_of
+        found.x = [a[begin:end] for a in self.x]
+        found.y = [None if a is None else a[begin:end] for a in self.y]
+        found.weights = [a[begin:end] for a in self.weights]
+        return found
+
+
+def _labels(model: Model, kind: str) -> list[str]:
+    """What messages call the inputs ("x") or the outputs."""
+    network = model._network
+    specs = [] if network is None else network.inputs if kind == "x" else network.outputs
+    return [kind] if len(specs) < 2 else [f"{kind} {spec.name!r}" for spec in specs]
+
+
+def _parts(model: Model, kind: str, data: Any) -> list[tuple[Any, str]]:
+    """One part of the data for each input or output, and what messages call it."""
+    network, names = model._network, _labels(model, kind)
+    if network is None:
+        return [(data, names[0])]
+    specs = network.inputs if kind == "x" else network.outputs
+    form = network.input_form if kind == "x" else network.output_form
+    if len(specs) == 1 and not isinstance(data, dict):
+        # a list is one array here, but for what stands in a list of one
+        one = isinstance(data, (list, tuple)) and len(data) == 1 and isinstance(data[0], np.ndarray)
+        parts = list(data) if one and isinstance(form, (list, tuple)) else [data]
+    else:
+        parts = parts_of(data, form, specs, kind)
+    missing = [spec.name for spec, part in zip(specs, parts, strict=True) if part is None]
+    if missing and kind == "x":
+        raise ValueError(f"x: nothing is given for input {missing[0]!r}")
+    return list(zip(parts, names, strict=True))
 
 
 def class_weights(y: Array | None, table: Any) -> Array:
@@ -138,50 +195,82 @@ def shaped(array: Array, shape: tuple[int, ...], what: str, because: str) -> Arr
 class _Compiled:
     """A program for one kind of run and one batch size, and how to feed it."""
 
-    def __init__(
-        self, engine: Engine, kind: str, batch: int, y_shape: tuple[int, ...] | None, weighted: bool
-    ) -> None:
+    def __init__(self, engine: Engine, kind: str, batch: int, data: _Data) -> None:
         graph = _core.Graph()
         with _recording.tracing(graph):
-            self._trace(engine, graph, kind, batch, y_shape, weighted)
+            self._trace(engine, graph, kind, batch, data)
 
-    def _trace(
-        self, engine: Engine, graph: Any, kind: str, batch: int, y_shape: tuple[int, ...] | None,
-        weighted: bool,
-    ) -> None:  # fmt: skip
+    def _trace(self, engine: Engine, graph: Any, kind: str, batch: int, data: _Data) -> None:
         model = engine.model
-        shape = model.input_shape[1:]
-        x = graph.input((batch, *shape), model.dtype)
-        prediction = model(x, training=kind == "train")
-        keeps_batch(prediction, batch, f"model {model.name!r}")
-        self.shape = tuple(prediction.shape[1:])
-        self.dtype = prediction.dtype
-        self.first = model.layers[0] if model.layers else None
-        self.targets: list[tuple[str, str]] = []  # (kind of target, name)
-        self.weighted = weighted
+        specs = model.network.inputs
+        self.inputs = [spec.shape[1:] for spec in specs]
+        self.x_labels, self.y_labels = _labels(model, "x"), _labels(model, "y")
+        given = [graph.input((batch, *s.shape[1:]), s.dtype) for s in specs]
+        predictions = predicted(model, given, kind == "train")
+        self.shapes = [tuple(p.shape[1:]) for p in predictions]
+        self.dtypes = [p.dtype for p in predictions]
+        self.checks = model.network.checks()
+        self.targets: list[tuple[str, int]] = []  # (kind of target, number of the output)
+        self.weighted = len(data.weights) if kind != "predict" else 0
         if kind == "predict":
-            # an output that is the input itself, or a parameter, is copied by an operator
-            out = prediction if prediction.id != x.id else prediction * 1.0
-            self.program = _core.Program(graph, outputs=(out,))
+            self.program = _core.Program(graph, outputs=own_values(predictions, given))
             return
-        loss = engine.loss
-        used = [loss.target] if loss is not None else []
-        self.metrics = engine.metrics_for(y_shape, prediction.shape)
-        used += [m.target for m, _ in self.metrics]
-        values: dict[str, Any] = {}
-        for target in ("same", "index"):
-            if target in used:
-                self.targets.append((target, "y"))
-                values[target] = self._target(graph, target, prediction)
-        weight = graph.input((batch,), self.dtype) if weighted else None
-        sums = tuple(
-            m.emit(values[m.target], prediction, weight if heeds else None)
-            for m, heeds in self.metrics
+        shapes = [None if a is None else a.shape for a in data.y or [None] * len(predictions)]
+        self.metrics: list[tuple[Any, bool, Any]] = list(
+            engine.metrics_for(shapes, [p.shape for p in predictions])
         )
+        values: dict[Any, Any] = {}
+        for k, prediction in enumerate(predictions):
+            loss = engine.losses[k]
+            used = [loss.target] if loss is not None else []
+            used += [m.target for m, _, at in self.metrics if at == k]
+            for target in ("same", "index"):
+                if target in used:
+                    self.targets.append((target, k))
+                    values[target, k] = self._target(graph, target, prediction)
+        weights = [graph.input((batch,), self._weight_dtype(data, k)) for k in range(self.weighted)]
+        heeded = [
+            None if at is None or not self.weighted else _as(weights[at], predictions[k].dtype)
+            for k, at in enumerate(data.weight_of)
+        ]
+        sums = tuple(
+            m.emit(values[m.target, k], predictions[k], heeded[k] if heeds else None)
+            for m, heeds, k in self.metrics
+        )
+        total, each = self._losses(engine, values, predictions, heeded)
+        if len(each) > 1:
+            rows = np.array([batch], total.dtype)
+            more = [ops.metric_mean(ops.reshape(v, shape=(1,)), rows) for _, v in each]
+            names = [f"{engine.model.output_names[k]}_loss" for k, _ in each]
+            self.metrics = [
+                *((metrics.MeanSquaredError(n), True, None) for n in names),
+                *self.metrics,
+            ]
+            sums = (*more, *sums)
+        self.names = engine.named(self.metrics)
         self.sizes = [int(np.prod(s.shape)) for s in sums]
-        total = loss.emit(values[loss.target], prediction, weight)
         state = engine.state if kind == "train" else None
         self.program = _core.Program(graph, loss=total, optimizer=state, outputs=sums)
+
+    def _weight_dtype(self, data: _Data, k: int) -> Any:
+        return self.dtypes[data.weight_of.index(k)]
+
+    @staticmethod
+    def _losses(
+        engine: Engine, values: Any, predictions: Any, heeded: Any
+    ) -> tuple[Any, list[tuple[int, Any]]]:
+        """What is minimized, and the losses of the outputs before they are weighed."""
+        each: list[tuple[int, Any]] = []
+        total: Any = None
+        for k, loss in enumerate(engine.losses):
+            if loss is None:
+                continue
+            one = loss.emit(values[loss.target, k], predictions[k], heeded[k])
+            one = one if not each else _as(one, each[0][1].dtype)
+            each.append((k, one))
+            part = one if engine.loss_weights[k] == 1 else one * engine.loss_weights[k]
+            total = part if total is None else total + part
+        return total, each
 
     @staticmethod
     def _target(graph: Any, target: str, prediction: Any) -> Any:
@@ -193,28 +282,61 @@ class _Compiled:
             )
         return graph.input(prediction.shape[:-1], np.int32)
 
-    def feeds(self, data: _Data, input_shape: tuple[int, ...]) -> tuple[Any, ...]:
+    def feeds(self, data: _Data) -> tuple[Any, ...]:
         """What run_loop reads, checked against the shapes of this program."""
-        x = shaped(data.x, input_shape, "x", f"the model's input is {(None, *input_shape)}")
-        check = getattr(self.first, "check_input", None)
-        if check is not None:  # Embedding: a program cannot refuse a number
-            check(x)
-        found = [("x", x, 0, False)]
-        for target, name in self.targets:
-            if data.y is None:
-                raise ValueError("y is missing: the loss compares predictions with targets")
-            classes, shape = 0, self.shape
+        xs = feedable(self.inputs, data.x, self.x_labels)
+        for k, check in self.checks:  # Embedding's: a program cannot refuse a number
+            check(xs[k])
+        found = [(name, x, 0, False) for name, x in zip(self.x_labels, xs, strict=True)]
+        for target, k in self.targets:
+            y = data.y[k] if data.y else None
+            name = self.y_labels[k]
+            if y is None:
+                raise ValueError(f"{name} is missing: the loss compares predictions with targets")
+            classes, shape = 0, self.shapes[k]
             if target == "index":
-                classes, shape = self.shape[-1], self.shape[:-1]
-            why = f"the model's predictions are {(None, *self.shape)}"
-            if target == "index" and data.y.shape[1:] == self.shape and classes > 1:
+                classes, shape = shape[-1], shape[:-1]
+            why = f"the model's predictions are {(None, *self.shapes[k])}"
+            if target == "index" and y.shape[1:] == self.shapes[k] and classes > 1:
                 why += " and the loss takes class labels (one-hot targets need the " \
                     "categorical_crossentropy loss)"  # fmt: skip
-            y = shaped(data.y, shape, name, why)
+            y = shaped(y, shape, name, why)
             found.append((name, y, classes, target == "same"))
-        if self.weighted:
-            found.append(("sample_weight", data.weight, 0, True))
+        found += [("sample_weight", w, 0, True) for w in data.weights[: self.weighted]]
         return tuple(found)
+
+
+def _as(value: Any, dtype: Any) -> Any:
+    """The value in this dtype."""
+    return value if value.dtype == dtype else ops.cast(value, dtype=dtype)
+
+
+def feedable(shapes: Any, arrays: list[Array], labels: list[str]) -> list[Array]:
+    """The arrays with rows of these shapes; ValueError names the input that is wrong."""
+    which = "the model's input is" if len(shapes) == 1 else "this input of the model is"
+    return [
+        shaped(x, shape, name, f"{which} {(None, *shape)}")
+        for x, shape, name in zip(arrays, shapes, labels, strict=True)
+    ]
+
+
+def predicted(model: Model, given: list[Any], training: bool) -> list[Any]:
+    """The model's outputs for values of a graph."""
+    predictions = model.network.run(given, training)
+    for value in predictions:
+        keeps_batch(value, given[0].shape[0], f"model {model.name!r}")
+    return predictions
+
+
+def own_values(values: list[Any], given: list[Any]) -> tuple[Any, ...]:
+    """Each as a value of its own: an output that is an input, or another output, is copied by
+    an operator."""
+    taken = {x.id for x in given}
+    found = []
+    for value in values:
+        found.append(value * 1.0 if value.id in taken else value)
+        taken.add(value.id)
+    return tuple(found)
 
 
 # ---- the engine ----------------------------------------------------------------------------
@@ -224,21 +346,71 @@ class Engine:
     """What `compile` makes: the optimizer's state, the loss, the metrics, the programs."""
 
     def __init__(
-        self, model: Model, optimizer: Any, loss: Any, metric_list: Any, weighted_metrics: Any
-    ) -> None:
+        self, model: Model, optimizer: Any, loss: Any, metric_list: Any, weighted_metrics: Any,
+        loss_weights: Any = None,
+    ) -> None:  # fmt: skip
         self.model = model
         self.optimizer = None if optimizer is None else optimizers.get(optimizer)
-        self.loss = None if loss is None else losses.get(loss)
-        self._metric_ids = [(m, False) for m in _as_list(metric_list)]
-        self._metric_ids += [(m, True) for m in _as_list(weighted_metrics)]
-        for identifier, _ in self._metric_ids:
+        self._resolve_losses(loss, loss_weights)
+        self._metric_ids = [(m, False, k) for k, m in self._by_output("metrics", metric_list)]
+        self._metric_ids += [
+            (m, True, k) for k, m in self._by_output("weighted_metrics", weighted_metrics)
+        ]
+        for identifier, _, _ in self._metric_ids:
             metrics.for_shapes(identifier, (1,), (1, 1))  # a wrong name fails now
-        self._metrics: dict[Any, list[tuple[Any, bool]]] = {}
+        self._metrics: dict[Any, list[tuple[Any, bool, int]]] = {}
         self._programs: dict[Any, list[_Compiled]] = {}
         self._live: Any = None  # model(x) and small predicts
         self.check_every = CHECK_EVERY
         self._make_state()
         self.epochs_seen = 0  # over all calls of fit: each epoch has an order of its own
+
+    def _resolve_losses(self, loss: Any, loss_weights: Any) -> None:
+        """loss: as given, names resolved; losses, loss_weights: one for each output."""
+        names = self._outputs()
+        if isinstance(loss, (list, tuple, dict)) and not _is_description(loss):
+            found = _each("loss", loss, names)
+            self.losses = [None if item is None else losses.get(item) for item in found]
+            if all(item is None for item in found):
+                raise ValueError(f"loss: got none for the outputs {', '.join(names)}")
+        else:
+            self.losses = [None if loss is None else losses.get(loss) for _ in names]
+        self.loss = self.losses[0] if len(names) == 1 else list(self.losses)
+        if loss is None:
+            self.loss = None
+        given = [1.0] * len(names)
+        if loss_weights is not None:
+            one = len(names) == 1 and not isinstance(loss_weights, (list, tuple, dict))
+            found = [loss_weights] if one else _each("loss_weights", loss_weights, names)
+            given = [1.0 if w is None else real("loss_weights", w) for w in found]
+        self.loss_weights = given
+
+    def _outputs(self) -> list[str]:
+        network = self.model._network
+        return ["output"] if network is None else [spec.name for spec in network.outputs]
+
+    def _by_output(self, what: str, given: Any) -> list[tuple[int, Any]]:
+        """(number of the output, metric) for metrics of one output, or of each."""
+        names = self._outputs()
+        if given is None:
+            return []
+        if len(names) == 1 and not (isinstance(given, dict) and not _is_description(given)):
+            nested = isinstance(given, (list, tuple)) and len(given) == 1
+            items = given[0] if nested and isinstance(given[0], (list, tuple)) else given
+            return [(0, m) for m in _as_list(items)]
+        if not isinstance(given, (list, tuple, dict)) or _is_description(given):
+            raise TypeError(
+                f"{what}: got {given!r}, expected a list or dict with the metrics of each of the "
+                f"outputs {', '.join(names)}"
+            )
+        each = _each(what, given, names)
+        return [(k, m) for k, found in enumerate(each) for m in _as_list(found)]
+
+    def data(self, x: Any, y: Any, weight: Any, class_weight: Any = None) -> _Data:
+        """Arrays for this model; a Sequential that does not know its input learns it."""
+        if not self.model.built:
+            self._ensure_built(readable(x, "x"))
+        return _Data(self.model, x, y, weight, class_weight)
 
     def _make_state(self) -> None:
         self.state = None if self.optimizer is None else self.optimizer.new_state()
@@ -262,21 +434,34 @@ class Engine:
     def names(self) -> list[str]:
         """Names of the reported numbers, the loss first."""
         known = next(iter(self._metrics.values()), None)
-        if known is not None:
-            return ["loss", *(m.name for m, _ in known)]
-        return ["loss", *(m if isinstance(m, str) else metrics.get(m).name
-                          for m, _ in self._metric_ids)]  # fmt: skip
+        if known is None:
+            known = [
+                (metrics.get(m) if not isinstance(m, str) else _Named(m), heeds, k)
+                for m, heeds, k in self._metric_ids
+            ]
+        trained = [k for k, loss in enumerate(self.losses) if loss is not None]
+        each = [f"{self._outputs()[k]}_loss" for k in trained] if len(trained) > 1 else []
+        return ["loss", *each, *self.named(known)]
 
-    def metrics_for(
-        self, y_shape: tuple[int, ...] | None, prediction: tuple[int, ...]
-    ) -> list[tuple[Any, bool]]:
+    def named(self, found: list[tuple[Any, bool, Any]]) -> list[str]:
+        """What logs call these metrics: with their output's name where there are several."""
+        outputs = self._outputs()
+        return [
+            m.name if k is None or len(outputs) == 1 else f"{outputs[k]}_{m.name}"
+            for m, _, k in found
+        ]
+
+    def metrics_for(self, y_shapes: Any, predictions: Any) -> list[tuple[Any, bool, int]]:
         """The metrics, "accuracy" being resolved by the shapes of target and prediction."""
-        key = (None if y_shape is None else y_shape[1:], prediction[1:])
+        key = tuple(
+            (None if y is None else y[1:], p[1:])
+            for y, p in zip(y_shapes, predictions, strict=True)
+        )
         if key not in self._metrics:
             self._metrics = {
                 key: [
-                    (metrics.for_shapes(m, y_shape or prediction, prediction), heeds)
-                    for m, heeds in self._metric_ids
+                    (metrics.for_shapes(m, y_shapes[k] or predictions[k], predictions[k]), heeds, k)
+                    for m, heeds, k in self._metric_ids
                 ]
             }
         return self._metrics[key]
@@ -295,23 +480,26 @@ class Engine:
 
     def _take(self, kind: str, batch: int, data: _Data) -> tuple[Any, _Compiled]:
         """A program that nobody else is running; to be given back with `_give`."""
-        y_shape = None if data.y is None or kind == "predict" else data.y.shape
-        trainable = tuple(w.trainable for w in self.model.weights) if kind == "train" else ()
-        weighted = kind != "predict" and data.weight is not None
-        key = (kind, batch, None if y_shape is None else y_shape[1:], weighted, trainable)
+        if kind == "predict":
+            key: Any = (kind, batch)
+        else:
+            trained = kind == "train"
+            trainable = tuple(w.trainable for w in self.model.weights) if trained else ()
+            y_shapes = tuple(None if y is None else y.shape[1:] for y in data.y)
+            weighted = tuple(data.weight_of) if data.weights else ()
+            key = (kind, batch, y_shapes, weighted, trainable)
         free = self._programs.get(key)
         if free:
             return key, free.pop()
         if len(self._programs) >= _MAX_PROGRAMS:
             self._programs.pop(next(iter(self._programs)), None)
-        return key, _Compiled(self, kind, batch, y_shape, weighted)
+        return key, _Compiled(self, kind, batch, data)
 
     def _give(self, key: Any, compiled: _Compiled) -> None:
         self._programs.setdefault(key, []).append(compiled)
 
     def _run(self, kind: str, data: _Data, batch: int, steps: Steps) -> None:
         """Runs the batches [steps.first, steps.last) of the data in one C call."""
-        self._ensure_built(data.x)
         taken = []
         full = rest = None
         try:
@@ -340,7 +528,7 @@ class Engine:
         epochs, initial_epoch = whole("epochs", epochs, 0), whole("initial_epoch", initial_epoch, 0)
         batch = 32 if batch_size is None else whole("batch_size", batch_size, 1)
         split = real("validation_split", validation_split, 0, below=1)
-        source = _source(x, y, sample_weight, class_weight, batch, shuffle, steps_per_epoch)
+        source = _source(self, x, y, sample_weight, class_weight, batch, shuffle, steps_per_epoch)
         held_out = self._validation(source, split, validation_data, validation_batch_size,
                                     validation_steps)  # fmt: skip
         self.model.stop_training = False
@@ -436,7 +624,7 @@ class Engine:
                 )
             x, y, w = (*parts, None, None)[:3]
             batch = source.batch if batch_size is None else whole("batch_size", batch_size, 1)
-            return _source(x, y, w, None, batch, False, steps)
+            return _source(self, x, y, w, None, batch, False, steps)
         if split == 0:
             return None
         return source.hold_out(split)
@@ -453,7 +641,6 @@ class Engine:
         for data, batch, last, order in source.epoch(self.model._seed, self.epochs_seen - 1):
             at = max(0, min(passed - first, last))
             if resume is not None:
-                self._ensure_built(data.x)
                 steps.restore(resume.position["steps"], data, batch)
                 resume = None
             while at < last:
@@ -503,7 +690,7 @@ class Engine:
     ) -> Any:  # fmt: skip
         self._require("evaluate")
         batch = 32 if batch_size is None else whole("batch_size", batch_size, 1)
-        source = _source(x, y, sample_weight, None, batch, False, steps)
+        source = _source(self, x, y, sample_weight, None, batch, False, steps)
         hooks = CallbackList(callbacks, model=self.model, verbose=0, epochs=1, steps=source.steps)
         hooks.on_test_begin()
         logs = self._measure(source, hooks)
@@ -518,7 +705,7 @@ class Engine:
         values = list(logs.values())
         return values if len(values) > 1 else values[0]
 
-    def predict(self, x: Any, batch_size: Any, steps: Any = None, callbacks: Any = None) -> Array:
+    def predict(self, x: Any, batch_size: Any, steps: Any = None, callbacks: Any = None) -> Any:
         if hasattr(x, "__next__") or hasattr(x, "batch_size"):  # a generator or a loader
             parts = []
             for k, item in enumerate(x):
@@ -527,12 +714,13 @@ class Engine:
                 parts.append(self.predict(item[0] if isinstance(item, tuple) else item, None))
             if not parts:
                 raise ValueError("predict: the data gave no batch")
-            return np.concatenate(parts)
+            columns = zip(*map(leaves, parts), strict=True)
+            return map_tree(lambda _: np.concatenate(next(columns)), parts[0])
         one = isinstance(x, np.ndarray) and x.ndim > 0 and not callbacks
-        if one and 0 < len(x) <= (batch_size or _PREDICT_BATCH):  # one batch: the short way
-            return self._call(x)
-        data = _Data(x, None, None)
-        self._ensure_built(data.x)
+        short = one and 0 < len(x) <= (batch_size or _PREDICT_BATCH)  # one batch: the short way
+        if short and (self._live is not None or self._small(x)):
+            return self._live(x)
+        data = self.data(x, None, None)
         batch = _PREDICT_BATCH if batch_size is None else whole("batch_size", batch_size, 1)
         batch = max(1, min(batch, data.rows))
         hooks = None
@@ -541,22 +729,25 @@ class Engine:
             hooks.on_predict_begin()
         run = Steps(self)
         run.plan(0, -(-data.rows // batch), None, 0, None, None)
+        network = self.model.network
         if data.rows == 0:
-            shape = self.model.output_shape[1:]
-            shaped(data.x, self.model.input_shape[1:], "x", "that is the model's input")
-            result = np.empty((0, *shape), self.model.layers[-1].dtype)
+            feedable([s.shape[1:] for s in network.inputs], data.x, _labels(self.model, "x"))
+            run.results = [np.empty((0, *s.shape[1:]), s.dtype) for s in network.outputs]
         else:
             self._run("predict", data, batch, run)
-            result = run.result
         if hooks is not None:
             hooks.on_predict_end()
-        return result
+        found = iter(run.results)
+        return map_tree(lambda _: next(found), network.output_form)
 
-    def _call(self, x: Array) -> Array:
-        if self._live is None:
+    def _small(self, x: Array) -> bool:
+        """Makes the short way from one array to one array, for models that have it."""
+        if not self.model.built:
             self._ensure_built(readable(x, "x"))
-            self._live = inference(self.model, frozen=False)
-        return self._live(x)
+        if not direct(self.model) or self.model.network.checks():
+            return False
+        self._live = inference(self.model, frozen=False)
+        return True
 
     # ---- single batches ----
 
@@ -564,11 +755,11 @@ class Engine:
         self, x: Any, y: Any, sample_weight: Any, class_weight: Any, return_dict: bool
     ) -> Any:
         self._require("train_on_batch")
-        return self._single("train", _Data(x, y, sample_weight, class_weight), return_dict)
+        return self._single("train", self.data(x, y, sample_weight, class_weight), return_dict)
 
     def test_on_batch(self, x: Any, y: Any, sample_weight: Any, return_dict: bool) -> Any:
         self._require("test_on_batch")
-        return self._single("test", _Data(x, y, sample_weight), return_dict)
+        return self._single("test", self.data(x, y, sample_weight), return_dict)
 
     def _single(self, kind: str, data: _Data, return_dict: bool) -> Any:
         if data.rows == 0:
@@ -589,17 +780,20 @@ class Engine:
 # ---- inference: straight from array to array -------------------------------------------------
 
 
+def direct(model: Model) -> bool:
+    """Is it one array in and one array out?"""
+    forms = model.network.input_form, model.network.output_form
+    return not any(isinstance(form, (list, tuple, dict)) for form in forms)
+
+
 def inference(model: Model, batch_size: int | None = None, *, frozen: bool) -> Any:
     """A callable fn(x, out=None) over the model's weights, or over a copy of them as they
     are now (frozen); see `Model.compile_inference`."""
-    from .models import restore_inference  # models imports this module
-
     model._require_built("an inference function")
     if batch_size is not None:
         whole("batch_size", batch_size, 1)
-    input_shape, dtype = model.input_shape[1:], np.dtype(model.dtype)
+    specs = model.network.inputs
     copies = _copies(model) if frozen else {}
-    kept = (model.get_config(), [w.numpy() for w in model.weights]) if frozen else None
 
     def compile_rows(rows: int) -> Any:
         if batch_size is not None and rows != batch_size:
@@ -609,24 +803,74 @@ def inference(model: Model, batch_size: int | None = None, *, frozen: bool) -> A
         if rows == 0:
             raise ValueError("x: got no rows, expected at least one")
         graph = _core.Graph()
-        x = graph.input((rows, *input_shape), dtype)
+        given = [graph.input((rows, *s.shape[1:]), s.dtype) for s in specs]
         with _recording.tracing(graph):
-            out = model.call(x, training=False)
-        keeps_batch(out, rows, f"model {model.name!r}")
+            found = predicted(model, given, False)
         graph.freeze(copies)
-        return _core.Program(graph, outputs=(out if out.id != x.id else out * 1.0,))
+        return _core.Program(graph, outputs=own_values(found, given))
+
+    kept = None
+    if frozen:
+        described = {"class_name": type(model).__name__, "config": model.get_config()}
+        kept = (described, [w.numpy() for w in model.weights], batch_size)
+    if not direct(model):
+        return _Several(model, compile_rows, kept)
 
     def convert(x: Any) -> Array:
-        array = shaped(readable(x, "x"), input_shape, "x", f"the model's input is "
-                       f"{(None, *input_shape)}")  # fmt: skip
-        return np.require(array, dtype, ["C_CONTIGUOUS", "ALIGNED"])
+        (array,) = feedable([specs[0].shape[1:]], [readable(x, "x")], ["x"])
+        return np.require(array, specs[0].dtype, ["C_CONTIGUOUS", "ALIGNED"])
 
     def reduce() -> Any:
+        from .models import restore_inference  # models imports this module
+
         if kept is None:
             raise TypeError("a live model's function cannot be pickled; use compile_inference")
-        return restore_inference, (*kept, batch_size)
+        return restore_inference, kept
 
-    return _core.Inference((batch_size or 1, *input_shape), dtype, compile_rows, convert, reduce)
+    shape = (batch_size or 1, *specs[0].shape[1:])
+    return _core.Inference(shape, np.dtype(specs[0].dtype), compile_rows, convert, reduce)
+
+
+class _Several:
+    """`_core.Inference` for several inputs or outputs: fn(x, out=None)."""
+
+    def __init__(self, model: Model, compile_rows: Any, kept: Any) -> None:
+        self._model, self._compile, self._kept = model, compile_rows, kept
+        self._free: dict[int, list[Any]] = {}
+
+    def __call__(self, x: Any, out: Any = None) -> Any:
+        network = self._model.network
+        data = _Data(self._model, x, None, None)
+        labels = _labels(self._model, "x")
+        arrays = feedable([s.shape[1:] for s in network.inputs], data.x, labels)
+        free = self._free.setdefault(data.rows, [])
+        try:
+            program = free.pop()
+        except IndexError:
+            program = self._compile(data.rows)
+        results = [np.empty((data.rows, *s.shape[1:]), s.dtype) for s in network.outputs]
+        if out is not None:
+            given = parts_of(out, network.output_form, network.outputs, "out")
+            for array, want, spec in zip(given, results, network.outputs, strict=True):
+                if getattr(array, "shape", None) != want.shape or array.dtype != want.dtype:
+                    raise ValueError(
+                        f"out: {spec.name!r}: expected an array of {want.dtype} and shape "
+                        f"{want.shape}"
+                    )
+            results = given
+        feeds = tuple((n, a, 0, False) for n, a in zip(labels, arrays, strict=True))
+        _core.run_loop(
+            program, None, feeds, data.rows, data.rows, None, 0, 1, 0, 0, None, None,
+            (None,) * len(results), tuple(results), np.zeros(1, np.int64), None, 0,
+        )  # fmt: skip
+        free.append(program)
+        found = iter(results)
+        return map_tree(lambda _: next(found), network.output_form)
+
+    def __reduce__(self) -> Any:
+        from .models import restore_inference
+
+        return restore_inference, self._kept
 
 
 def _copies(model: Model) -> dict[Any, Any]:
@@ -650,7 +894,7 @@ class Steps:
         self.sums: list[Array] | None = None
         self.done = np.zeros(1, np.int64)
         self.losses = np.empty(0)
-        self.result: Any = None
+        self.results: list[Array] = []
         self._spans: Any = None
 
     def plan(
@@ -665,7 +909,7 @@ class Steps:
         full: _Compiled | None, rest: _Compiled | None, either: _Compiled,
     ) -> None:  # fmt: skip
         model, count = engine.model, self.last - self.first
-        feeds = either.feeds(data, model.input_shape[1:])
+        feeds = either.feeds(data)
         self.losses, self.done = np.empty(count), np.zeros(1, np.int64)
         self._spans = (data.rows, batch)
         sums: Any = (None,)
@@ -673,12 +917,13 @@ class Steps:
         lr = None
         step = 0
         if kind == "predict":
-            self.result = np.empty((data.rows, *either.shape), either.dtype)
-            results = (self.result,)
+            kinds = zip(either.shapes, either.dtypes, strict=True)
+            self.results = [np.empty((data.rows, *shape), dtype) for shape, dtype in kinds]
+            results, sums = tuple(self.results), (None,) * len(self.results)
         else:
             if self.sums is None:
                 self.sums = [np.zeros(n) for n in either.sizes]
-                self.found = either.metrics
+                self.found, self.names = either.metrics, either.names
             sums, results = tuple(self.sums), (None,) * len(self.sums)
         if kind == "train":
             step = engine.optimizer.iterations
@@ -722,11 +967,16 @@ class Steps:
             )
         rows, batch = self._spans
         chosen: Any = slice(at * batch, min((at + 1) * batch, rows))
-        x = data.x[chosen if self.order is None else self.order[chosen]]
-        if not np.isfinite(x).all():
-            where = "x itself is not"
+        chosen = chosen if self.order is None else self.order[chosen]
+        xs = [x[chosen] for x in data.x]
+        wrong_x = [
+            name for name, x in zip(_labels(model, "x"), xs, strict=True)
+            if not np.isfinite(x).all()
+        ]  # fmt: skip
+        if wrong_x:
+            where = f"{wrong_x[0]} itself is not"
         else:
-            where = _first_not_finite(model, x) or "no layer's result, so the loss's own value"
+            where = _first_not_finite(model, xs) or "no layer's result, so the loss's own value"
         grads = [
             what for what, w in named
             if w.trainable and w.block is not None
@@ -763,7 +1013,7 @@ class Steps:
         sums = [np.array(s, np.float64).reshape(-1) for s in state["sums"]]
         if [s.size for s in sums] != compiled.sizes:
             raise ValueError("resume_from: the run had other metrics than this one")
-        self.found, self.sums = compiled.metrics, sums
+        self.found, self.sums, self.names = compiled.metrics, sums, compiled.names
         self.loss_sum, self.rows_done = float(state["loss_sum"]), int(state["rows_done"])
 
     def _so_far(self) -> tuple[float, int]:
@@ -788,21 +1038,24 @@ class Steps:
         rows = self.rows_done + add_rows
         found = {"loss": (self.loss_sum + add_sum) / rows if rows else float("nan")}
         if self.sums is not None:
-            for (metric, _), vector in zip(self.found, self.sums, strict=True):
-                found[metric.name] = metric.result_from(vector)
+            for (metric, *_), name, vector in zip(self.found, self.names, self.sums, strict=True):
+                found[name] = metric.result_from(vector)
         return found
 
 
-def _first_not_finite(model: Model, x: Array) -> str | None:
-    """The first layer of a stack whose result for x is not finite."""
+def _first_not_finite(model: Model, xs: list[Array]) -> str | None:
+    """The first layer whose result for this batch is not finite."""
+    found: list[str] = []
+
+    def see(layer: Any, values: list[Any]) -> None:
+        if not found and not all(np.isfinite(np.asarray(v)).all() for v in values):
+            found.append(f"the result of layer {layer.name!r}")
+
     try:
-        for layer in model.layers:
-            x = np.asarray(layer(x))
-            if not np.isfinite(x).all():
-                return f"the result of layer {layer.name!r}"
-    except (TypeError, ValueError):  # layers that are not simply one behind the other
-        return "the result of some layer"
-    return None
+        model.network.run(xs, False, see)
+    except (TypeError, ValueError):
+        return found[0] if found else "the result of some layer"
+    return found[0] if found else None
 
 
 # ---- sources: arrays or a stream of batches ---------------------------------------------------
@@ -855,9 +1108,9 @@ class _Arrays:
 class _Loader(_Arrays):
     """A DataLoader over arrays: the same rows in the same order, gathered in C."""
 
-    def __init__(self, loader: Any, limit: int | None, table: Any) -> None:
+    def __init__(self, engine: Engine, loader: Any, limit: int | None, table: Any) -> None:
         x, y, w = (*loader.arrays, None, None)[:3]
-        super().__init__(_Data(x, y, w, table), loader.batch_size, False, limit, "x")
+        super().__init__(engine.data(x, y, w, table), loader.batch_size, False, limit, "x")
         self.loader = loader
 
     @property
@@ -881,7 +1134,10 @@ class _Loader(_Arrays):
 class _Stream:
     """Batches from a generator, or from a loader over something else than arrays."""
 
-    def __init__(self, batches: Iterable[Any], batch: int, limit: int | None, table: Any) -> None:
+    def __init__(
+        self, engine: Engine, batches: Iterable[Any], batch: int, limit: int | None, table: Any
+    ) -> None:
+        self.engine = engine
         self.batches, self.batch, self.limit, self.table = batches, batch, limit, table
         self._length: int | None = None
         self.taken = 0
@@ -926,7 +1182,7 @@ class _Stream:
                     f"a batch has {len(parts)} parts, expected (x, y) or (x, y, sample_weight)"
                 )
             x, y, w = (*parts, None, None)[:3]
-            data = _Data(x, y, w, self.table)
+            data = self.engine.data(x, y, w, self.table)
             if data.rows == 0:
                 raise ValueError("a batch has no rows")
             self.taken += 1
@@ -935,8 +1191,9 @@ class _Stream:
 
 
 def _source(
-    x: Any, y: Any, weight: Any, class_weight: Any, batch: int, shuffle: Any, steps: Any
-) -> Any:
+    engine: Engine, x: Any, y: Any, weight: Any, class_weight: Any, batch: int, shuffle: Any,
+    steps: Any,
+) -> Any:  # fmt: skip
     limit = None if steps is None else whole("steps_per_epoch", steps, 1)
     if x is None:
         raise ValueError("x is missing: pass an array, a DataLoader or a generator")
@@ -945,12 +1202,39 @@ def _source(
         if y is not None or weight is not None:
             raise ValueError("y and sample_weight come from the loader or generator itself")
         if getattr(x, "arrays", None) is not None:
-            return _Loader(x, limit, class_weight)
-        return _Stream(x, batch, limit, class_weight)
-    return _Arrays(_Data(x, y, weight, class_weight), batch, bool(shuffle), limit, "x")
+            return _Loader(engine, x, limit, class_weight)
+        return _Stream(engine, x, batch, limit, class_weight)
+    return _Arrays(engine.data(x, y, weight, class_weight), batch, bool(shuffle), limit, "x")
 
 
 def _as_list(items: Any) -> Sequence[Any]:
     if items is None:
         return []
     return list(items) if isinstance(items, (list, tuple)) else [items]
+
+
+class _Named:
+    """A metric of which only the name is known."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def _is_description(given: Any) -> bool:
+    """Is this dict one object's {"class_name", "config"}?"""
+    return isinstance(given, dict) and "class_name" in given
+
+
+def _each(what: str, given: Any, names: list[str]) -> list[Any]:
+    """One item for each output, from a list, or a dict by name."""
+    if isinstance(given, dict):
+        for key in given:
+            if key not in names:
+                raise unknown(f"{what}: output", key, names)
+        return [given.get(name) for name in names]
+    if not isinstance(given, (list, tuple)) or len(given) != len(names):
+        raise ValueError(
+            f"{what}: got {given!r}, expected a list or dict for the {len(names)} outputs "
+            f"{', '.join(names)}"
+        )
+    return list(given)

@@ -35,6 +35,7 @@ from .activation import (
     Tanh,
 )
 from .base import (
+    KNOWN,
     Input,
     InputLayer,
     Layer,
@@ -51,6 +52,16 @@ from .core import (
     Reshape,
 )
 from .feedback import Feedback
+from .merging import (
+    Add,
+    Average,
+    Concatenate,
+    Dot,
+    Maximum,
+    Minimum,
+    Multiply,
+    Subtract,
+)
 from .normalization import (
     BatchNormalization,
     GroupNormalization,
@@ -88,14 +99,18 @@ __all__ = [
     "LSTM",
     "SELU",
     "Activation",
+    "Add",
+    "Average",
     "AveragePooling1D",
     "AveragePooling2D",
     "BatchNormalization",
     "Bidirectional",
+    "Concatenate",
     "Conv1D",
     "Conv2D",
     "Dense",
     "DepthwiseConv2D",
+    "Dot",
     "Dropout",
     "Embedding",
     "Feedback",
@@ -115,7 +130,10 @@ __all__ = [
     "Masking",
     "MaxPooling1D",
     "MaxPooling2D",
+    "Maximum",
+    "Minimum",
     "Mish",
+    "Multiply",
     "PReLU",
     "ReLU",
     "Reshape",
@@ -125,6 +143,7 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Softsign",
+    "Subtract",
     "Swish",
     "Tanh",
     "TimeDistributed",
@@ -134,3 +153,9 @@ __all__ = [
     "ZeroPadding2D",
     "recurrent_weights",
 ]
+
+KNOWN.update(
+    (name, kind)
+    for name, kind in globals().items()
+    if name in __all__ and name != "Layer" and isinstance(kind, type)
+)

@@ -8,9 +8,11 @@ import numpy as np
 
 from .. import _core, _recording, initializers
 from .._core import Value
-from .._names import snake, whole
-from ..config import float_name
+from .._names import snake, unknown, whole
+from .._trees import is_shape, leaves, map_shapes, map_tree
+from ..config import float_name, floatx
 from ..variables import Tensor, Weight, WeightSpec, allocate
+from .symbolic import Call, Symbol, connect, has_symbols
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     Shape = tuple[int | None, ...]
 
+KNOWN: dict[str, type[Layer]] = {}  # every class that a file may name
 _counts: dict[str, int] = {}
 
 
@@ -38,6 +41,8 @@ class Layer:
     input_shape: shape of one sample, without the batch, for a model's first layer.
     """
 
+    takes_many = False  # is a list of arrays several inputs, rather than one array?
+
     def __init__(
         self,
         *,
@@ -53,6 +58,8 @@ class Layer:
         self.output_shape: Shape | None = None
         self._trainable = bool(trainable)
         self._weights: list[Weight] = []
+        self._plan: tuple[Any, list[WeightSpec]] | None = None
+        self._calls: list[tuple[Any, Any]] = []  # the last symbolic call: x and result
         self._given_shape = None if input_shape is None else sample_shape(input_shape)
 
     # ---- what subclasses define ----
@@ -75,11 +82,22 @@ class Layer:
         """The shape of `call`'s result, found by tracing it on a batch of one."""
         self.ensure_built(input_shape)
         graph = _core.Graph()
-        one: Any = (1, *input_shape[1:])
+
+        def given(shape: Any) -> Any:
+            return graph.input((1, *shape[1:]), self.dtype)
+
+        def found(value: Any) -> Shape:
+            keeps_batch(value, 1, f"layer {self.name!r}")
+            return (None, *value.shape[1:])
+
         with _recording.tracing(graph):
-            out = self.call(graph.input(one, self.dtype), training=False)
-        keeps_batch(out, 1, f"layer {self.name!r}")
-        return (None, *out.shape[1:])
+            out = self.call(map_shapes(given, input_shape), training=False)
+        shape: Shape = map_tree(found, out)
+        return shape
+
+    def output_dtypes(self) -> list[str]:
+        """dtype of each result, where they are not `dtype`."""
+        return []
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -176,11 +194,68 @@ class Layer:
         if not self.built:
             self.build(input_shape)
             self.built = True
+            self._plan = None
             self.input_shape = input_shape
 
+    def plan(self, input_shape: Shape) -> None:
+        """Notes the weights that this shape asks for; a model then makes those of all its
+        layers in one block. A layer with a `build` of its own is built at once.
+
+        Raises ValueError when the layer has, or has noted, weights of other shapes.
+        """
+        if type(self).build is not Layer.build:
+            self.ensure_built(input_shape)
+            return
+        specs = self.weight_specs(input_shape)
+        if self._plan is None and not self.built:
+            self._plan = (input_shape, specs)
+            return
+        have = self._weights if self._plan is None else self._plan[1]
+        if [s.shape for s in specs] != [w.shape for w in have]:
+            before = self.input_shape if self._plan is None else self._plan[0]
+            raise ValueError(
+                f"layer {self.name!r}: got inputs of shape {input_shape}, but it is in use for "
+                f"{before}, which asks for other weights; use a layer of its own"
+            )
+
+    @property
+    def input(self) -> Any:
+        """What the layer was called on last, symbolically."""
+        return self._call_of()[0]
+
+    @property
+    def output(self) -> Any:
+        """What the layer gave for it: an output for another `Model`, say."""
+        return self._call_of()[1]
+
+    def _call_of(self) -> tuple[Any, Any]:
+        if not self._calls:
+            raise ValueError(f"layer {self.name!r} is not connected: it is in no built model")
+        return self._calls[-1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_calls": [], "_plan": None}
+
     def __call__(self, x: Any, training: bool = False, **more: Any) -> Any:
-        """`call` on a value of a graph, or at once on an array (batch first); `more` are
-        further arguments that this layer's `call` takes."""
+        """`call` on a value of a graph, on symbolic tensors, or at once on an array (batch
+        first); `more` are further arguments that this layer's `call` takes. Layers of
+        several inputs take a list of any of these."""
+        if type(x) is Symbol or (type(x) in (list, tuple, dict) and has_symbols(x)):
+            return connect(self, x, more)
+        if type(x) in (list, tuple, dict) and (
+            self.takes_many
+            or (self.input_shape is not None and not is_shape(self.input_shape))
+            or any(isinstance(leaf, Value) for leaf in leaves(x))
+        ):
+            x = map_tree(self._converted, x)
+        else:
+            x = self._converted(x)
+        if not self.built:
+            self.ensure_built(map_tree(lambda leaf: (None, *leaf.shape[1:]), x))
+        return self.call(x, training=training, **more)
+
+    def _converted(self, x: Any) -> Any:
+        """x as a value or an array of this layer's dtype."""
         record = _recording.current() if isinstance(x, Tensor) else None
         if record is not None:
             x = record.value(x)
@@ -198,8 +273,7 @@ class Layer:
                 )
         elif x.dtype.name in ("float32", "float64") and x.dtype.name != self.dtype:
             x = _core.apply("cast", (x,), {"dtype": 1 if self.dtype == "float64" else 0})
-        self.ensure_built((None, *x.shape[1:]))
-        return self.call(x, training=training, **more)
+        return x
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
@@ -239,11 +313,48 @@ def assign_all(weights: Sequence[Weight], values: Sequence[Any], whose: str) -> 
         weight[...] = array
 
 
+def allocate_planned(layers: Sequence[Layer]) -> None:
+    """Makes the weights that the layers have noted, those of a dtype in one block."""
+    for dtype in ("float32", "float64"):
+        chosen = [
+            (layer, layer._plan)
+            for layer in layers
+            if layer._plan is not None and not layer.built and layer.dtype == dtype
+        ]
+        weights = allocate([spec for _, plan in chosen for spec in plan[1]], dtype)
+        at = 0
+        for layer, plan in chosen:
+            layer.place(weights[at : at + len(plan[1])])
+            layer.built, layer._plan = True, None
+            layer.input_shape = plan[0]
+            at += len(plan[1])
+
+
+def make_layer(item: Any) -> Layer:
+    """The layer that a {"class_name", "config"} dict describes; only pyact's own.
+
+    Raises ValueError for another class.
+    """
+    name = item["class_name"]
+    if name not in KNOWN:
+        raise unknown("layer class", name, KNOWN)
+    return KNOWN[name].from_config(item["config"])
+
+
 class InputLayer(Layer):
     """Says what one sample looks like; computes nothing."""
 
     def __init__(self, shape: Sequence[int], *, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(name=name or _new_name("input_layer"), dtype=dtype, input_shape=shape)
+        self.built = True
+        self.input_shape = self.output_shape = (None, *(self._given_shape or ()))
+
+    def symbol(self) -> Symbol:
+        """The symbolic tensor that stands for the input."""
+        call = Call(self, (), {})
+        call.outputs.append(Symbol(call, self.output_shape or (), self.dtype, self.name))
+        self._calls = [((), call.outputs[0])]
+        return call.outputs[0]
 
     def call(self, x: Any, training: bool = False) -> Any:
         return x
@@ -256,12 +367,19 @@ class InputLayer(Layer):
         return {"shape": shape, "name": self.name, "dtype": self.dtype}
 
 
-def Input(shape: Sequence[int], *, name: str | None = None, dtype: Any = None) -> InputLayer:  # noqa: N802
-    """The input of a Sequential model: `shape` is that of one sample, without the batch.
+def Input(shape: Sequence[int], *, name: str | None = None, dtype: Any = None) -> Symbol:  # noqa: N802
+    """The input of a model, as a symbolic tensor: `shape` is that of one sample, without the
+    batch.
 
-    Raises TypeError or ValueError when it is not a sequence of positive whole numbers.
+    name: how data are named in dicts; made when not given. dtype: "float32" or "float64", of
+    the computation; integer types mean `pyact.floatx()`, since data of any real type are
+    converted as they are read.
 
-    >>> Input((784,)).get_config()["shape"]
-    [784]
+    Raises TypeError or ValueError when shape is not a sequence of positive whole numbers.
+
+    >>> Input((784,), name="pixels")
+    <symbolic tensor 'pixels' (None, 784)>
     """
-    return InputLayer(shape, name=name, dtype=dtype)
+    if dtype is not None and np.dtype(dtype).kind in "iub":
+        dtype = floatx()
+    return InputLayer(shape, name=name, dtype=dtype).symbol()

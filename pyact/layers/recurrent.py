@@ -239,11 +239,11 @@ class Recurrent(Layer):
         """Ones with dropout, in the graph of x: drawn anew for each step of training."""
         return _core.apply("dropout", (constant(ones, x),), {"rate": rate})
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
+    def compute_output_shape(self, input_shape: Shape) -> Any:
         self._features(input_shape)
-        if self.return_sequences:
-            return (*input_shape[:2], self.units)
-        return (input_shape[0], self.units)
+        last = (input_shape[0], self.units)
+        shape = (*input_shape[:2], self.units) if self.return_sequences else last
+        return (shape, *(last,) * self.states) if self.return_state else shape
 
     def get_config(self) -> dict[str, Any]:
         return {

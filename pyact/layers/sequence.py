@@ -16,7 +16,7 @@ from .. import _core, initializers
 from .._core import Value
 from .._names import real, unknown, whole
 from ..variables import WeightSpec
-from .base import Layer
+from .base import Layer, make_layer
 from .recurrent import GRU, LSTM, Recurrent, mask_of, with_mask
 
 if TYPE_CHECKING:
@@ -160,13 +160,7 @@ def _inner_config(layer: Layer) -> dict[str, Any]:
 
 def _inner_from(config: dict[str, Any]) -> Layer:
     """A layer of this package from `_inner_config`'s dict; a closed list of names."""
-    from .. import layers
-
-    name = config["class_name"]
-    if name not in layers.__all__ or not isinstance(getattr(layers, name), type):
-        raise unknown("layer class", name, layers.__all__)
-    made: Layer = getattr(layers, name).from_config(config["config"])
-    return made
+    return make_layer(config)
 
 
 class Bidirectional(Wrapper):
@@ -223,8 +217,10 @@ class Bidirectional(Wrapper):
             y = apply("multiply", (y, 0.5))
         return with_mask(y, mask) if self.forward_layer.return_sequences else y
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
+    def compute_output_shape(self, input_shape: Shape) -> Any:
         shape = self.forward_layer.compute_output_shape(input_shape)
+        if self.merge_mode is None:
+            return (shape, shape)
         if self.merge_mode != "concat":
             return shape
         return (*shape[:-1], 2 * self.forward_layer.units)
