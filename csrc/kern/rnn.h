@@ -4,10 +4,14 @@
  *     xs     (T, B, F)    the inputs
  *     z      (T, B, N)    xs kernel + bias, one product; then, step by step, the gates
  *     h      (T+1, B, U)  the states; h[0] is the first one, h[t+1] what step t gives
- * A step adds h[t] recurrent to z[t] (or keeps the product apart) and calls `forward`;
- * on the way back `backward` makes dz[t] from the gradient of h[t+1], and dz[t]
- * recurrent' flows to h[t]. What is left, dkernel = xs' dz, drecurrent = h' dz, dbias and
- * dx = dz kernel', are single products over all steps.
+ * Where both kernels stay in the second-level cache, xs and the states that are fed back
+ * lie side by side with a 1 behind them, (T, B, F + U + 1), and a step is one product
+ * with both kernels and the bias: z is not written for all of time, to come back from the
+ * third-level cache step by step.
+ * Otherwise a step adds h[t] recurrent to z[t] (or keeps the product apart) and calls
+ * `forward`; on the way back `backward` makes dz[t] from the gradient of h[t+1], and
+ * dz[t] recurrent' flows to h[t]. What is left, dkernel = xs' dz, drecurrent = h' dz,
+ * dbias and dx = dz kernel', are single products over all steps.
  *
  * A row of the batch does not see the others, so threads take blocks of rows through all
  * of time: one job for a whole sequence, no waiting between steps, the same bits. */
@@ -27,6 +31,7 @@ typedef struct pa_rnn_kind {
     int width;     /* columns of dz, in units of U */
     int states;    /* 1: h; 2: h and c */
     int bias_rows; /* 1: bias (N,); 2: bias (2, N), the second for the recurrent part */
+    bool keeps_dh; /* backward leaves in dh what flows to h[t] past the product */
     bool own_z;    /* z has memory of its own; else z[t] is h[t+1] */
     pa_rnn_step *forward, *backward;
 } pa_rnn_kind;
@@ -47,15 +52,21 @@ struct pa_rnn {
     /* saved */
     real *xs, *z, *slope; /* slope: (T, B, N) act'(z), or NULL */
     real *h;
-    real *fed;  /* (T, B, U): h times scale; h itself without */
-    real *c;    /* LSTM: (T+1, B, U) */
-    real *part; /* (T, B, U): LSTM tanh(c), GRU the candidate's recurrent part */
+    real *fed;       /* (T, B, U): h times scale; h itself where it can be */
+    size_t ldx, ldf; /* between the rows of xs, and of fed */
+    bool packs;      /* forward is worth packing for */
+    bool joined;     /* xs and fed lie side by side */
+    real *c;         /* LSTM: (T+1, B, U) */
+    real *part;      /* (T, B, U): LSTM tanh(c), GRU the candidate's recurrent part */
     real *part_slope;
     /* scratch */
-    real *packed;  /* recurrent or its transpose, or NULL when that does not pay */
-    real *product; /* (B, N) forward, (B, U) backward */
-    real *dz, *dh, *dc, *dxs; /* (T, B, D), (B, U), (B, U), (T, B, F) */
-    real *sums;               /* (D,) */
+    real *packed; /* recurrent (joined: kernel, recurrent, bias) or its transpose, or NULL
+                     when that does not pay */
+    real *product;            /* (B, N) forward, (B, U) backward */
+    real *dz, *dh, *dc, *dxs; /* (block, B, D), (B, U), (B, U), (T, B, F) */
+    real *sums;               /* (2, D) */
+    size_t block;             /* steps whose dz are kept at a time */
+    size_t begin, end;        /* these steps */
     const real *dy;           /* (B, T, U) */
     bool stop_at_first;       /* nobody wants the gradient of the first state */
 };
@@ -94,6 +105,12 @@ PA_INLINE void pa_rnn_store(real *p, vr a, int n)
 PA_INLINE int pa_rnn_lanes(const pa_rnn *r, size_t j)
 {
     return r->U - j < VR_N ? (int)(r->U - j) : VR_N;
+}
+
+/* dz of row b at step t. */
+PA_INLINE real *pa_rnn_dz(const pa_rnn *r, size_t t, size_t b)
+{
+    return r->dz + ((t - r->begin) * r->B + b) * r->D;
 }
 
 /* The gradient of h[t+1]: what later steps sent and what came from outside. */

@@ -35,6 +35,12 @@ static bool named(const pa_op *op, const char *name)
     return op && strcmp(op->name, name) == 0;
 }
 
+enum {
+    PACK_STEPS = 4, /* from here on a packed factor is used often enough */
+    BLOCK_ROWS = PA_GEMM_KC,
+    JOINED_BYTES = 512 * 1024, /* of both kernels: half of a second-level cache */
+};
+
 /* ---- memory --------------------------------------------------------------------------
  */
 
@@ -57,25 +63,28 @@ static real *take(cursor *k, size_t a, size_t b, size_t c)
 static void lay_out(pa_rnn *r, cursor *saved, cursor *scratch)
 {
     const size_t B = r->B, T = r->T, U = r->U;
-    const size_t forward = PA_(pa_gemm_packed_size)(r->N, U);
+    const size_t forward = PA_(pa_gemm_packed_size)(r->N, r->joined ? r->ldx : U);
     const size_t backward = PA_(pa_gemm_packed_size)(U, r->N);
-    r->xs = take(saved, T, B, r->F);
+    r->xs = take(saved, T, B, r->ldx);
     r->h = take(saved, T + 1, B, U);
     r->z = r->h ? r->h + B * U : NULL;
     if (r->kind->own_z)
         r->z = take(saved, T, B, r->N);
-    r->fed = r->scale ? take(saved, T, B, U) : r->h;
+    if (r->joined)
+        r->fed = r->xs ? r->xs + r->F : NULL;
+    else
+        r->fed = r->scale ? take(saved, T, B, U) : r->h;
     r->slope = r->plain ? NULL : take(saved, T, B, r->N);
     r->c = r->kind->states == 2 ? take(saved, T + 1, B, U) : NULL;
     r->part = r->kind->own_z ? take(saved, T, B, U) : NULL;
     r->part_slope = r->plain || r->kind->states < 2 ? NULL : take(saved, T, B, U);
     r->packed = take(scratch, forward > backward ? forward : backward, 1, 1);
     r->product = take(scratch, B, r->N, 1);
-    r->dz = take(scratch, T, B, r->D);
+    r->dz = take(scratch, r->block, B, r->D);
     r->dh = take(scratch, B, U, 1);
     r->dc = r->kind->states == 2 ? take(scratch, B, U, 1) : NULL;
     r->dxs = take(scratch, T, B, r->F);
-    r->sums = take(scratch, r->D, 1, 1);
+    r->sums = take(scratch, r->D, 2, 1);
 }
 
 static pa_rnn rnn_of(const pa_call *c, const pa_rnn_kind *kind)
@@ -102,6 +111,16 @@ static pa_rnn rnn_of(const pa_call *c, const pa_rnn_kind *kind)
     r.bias = in.bias->data;
     r.mask = in.mask ? in.mask->data : NULL;
     r.scale = in.scale ? in.scale->data : NULL;
+    /* not a question of T: the parts of a sequence give the bits of the whole */
+    r.joined = r.B > 1 && kind->bias_rows == 1 &&
+               ((double)r.F + (double)r.U) * (double)r.N * sizeof(real) <= JOINED_BYTES;
+    r.packs = r.joined || (r.T >= PACK_STEPS && r.B > 1);
+    /* enough rows that adding to the weights' gradients once a block costs little */
+    const size_t rows = r.F + r.U > BLOCK_ROWS ? r.F + r.U : BLOCK_ROWS;
+    r.block = r.B == 0 ? 1 : (rows + r.B - 1) / r.B;
+    r.block = r.block < r.T ? r.block : r.T;
+    r.ldx = r.joined ? r.F + r.U + 1 : r.F;
+    r.ldf = r.joined ? r.ldx : r.U;
     return r;
 }
 

@@ -74,7 +74,7 @@ PA_INLINE void row_back(const pa_rnn *r, size_t t, size_t b, const bool plain)
 {
     const size_t U = r->U, row = t * r->B + b;
     const real *z = r->z + row * 3 * U, *slope = plain ? NULL : r->slope + row * 3 * U;
-    real *dz = r->dz + row * 4 * U;
+    real *dz = pa_rnn_dz(r, t, b);
     for (size_t j = 0; j < U; j += VR_N) {
         const int n = pa_rnn_lanes(r, j);
         vr gate[3], ds[3];
@@ -105,7 +105,7 @@ static void step_back(const pa_rnn *r, size_t t, size_t lo, size_t hi)
             row_back(r, t, b, false);
 }
 
-static const pa_rnn_kind kind = {3, 4, 1, 2, true, step, step_back};
+static const pa_rnn_kind kind = {3, 4, 1, 2, true, true, step, step_back};
 
 static pa_status shape(pa_call *c, pa_error *err)
 {

@@ -70,7 +70,7 @@ PA_INLINE void row_back(const pa_rnn *r, size_t t, size_t b, const bool plain)
 {
     const size_t U = r->U, row = t * r->B + b;
     const real *z = r->z + row * 4 * U, *slope = plain ? NULL : r->slope + row * 4 * U;
-    real *dz = r->dz + row * 4 * U, *dc = r->dc + b * U;
+    real *dz = pa_rnn_dz(r, t, b), *dc = r->dc + b * U;
     for (size_t j = 0; j < U; j += VR_N) {
         const int n = pa_rnn_lanes(r, j);
         vr gate[4], ds[4];
@@ -90,7 +90,6 @@ PA_INLINE void row_back(const pa_rnn *r, size_t t, size_t b, const bool plain)
         pa_rnn_store(dz + 2 * U + j, vr_mul(vr_mul(cell, gate[0]), ds[2]), n);
         pa_rnn_store(dz + 3 * U + j, vr_mul(vr_mul(dh, tc), ds[3]), n);
         pa_rnn_store(dc + j, vr_mul(cell, gate[1]), n);
-        pa_rnn_store(r->dh + b * U + j, vr_zero(), n);
     }
 }
 
@@ -103,7 +102,7 @@ static void step_back(const pa_rnn *r, size_t t, size_t lo, size_t hi)
             row_back(r, t, b, false);
 }
 
-static const pa_rnn_kind kind = {4, 4, 2, 1, true, step, step_back};
+static const pa_rnn_kind kind = {4, 4, 2, 1, false, true, step, step_back};
 
 static pa_status shape(pa_call *c, pa_error *err)
 {

@@ -29,18 +29,18 @@ static void step_back(const pa_rnn *r, size_t t, size_t lo, size_t hi)
 {
     for (size_t b = lo; b < hi; b++) {
         const size_t at = (t * r->B + b) * r->U;
+        real *dz = pa_rnn_dz(r, t, b);
         for (size_t j = 0; j < r->U; j += VR_N) {
             const int n = pa_rnn_lanes(r, j);
             vr slope = r->plain ? pa_gate_dtanh(pa_rnn_load(r->z + at + j, n))
                                 : pa_rnn_load(r->slope + at + j, n);
             vr g = pa_rnn_grad(r, t, b, j, n);
-            pa_rnn_store(r->dz + at + j, vr_mul(g, slope), n);
-            pa_rnn_store(r->dh + b * r->U + j, vr_zero(), n);
+            pa_rnn_store(dz + j, vr_mul(g, slope), n);
         }
     }
 }
 
-static const pa_rnn_kind kind = {1, 1, 1, 1, false, step, step_back};
+static const pa_rnn_kind kind = {1, 1, 1, 1, false, false, step, step_back};
 
 static pa_status shape(pa_call *c, pa_error *err)
 {
