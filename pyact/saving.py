@@ -72,7 +72,7 @@ def _dumps(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False, default=_plain)
 
 
-_TEXTS = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_ESCAPES, _TEXTS = re.compile(r"\\.", re.DOTALL), re.compile(r'"[^"]*"')
 
 
 def _loads(text: str) -> Any:
@@ -80,9 +80,10 @@ def _loads(text: str) -> Any:
     import json
 
     depth = count = 0
-    for mark in re.findall(r"[\[\]{}]", _TEXTS.sub("", text)):
-        depth += 1 if mark in "[{" else -1
-        count += mark in "[{"
+    for mark in re.finditer(r"[\[\]{}]", _TEXTS.sub("", _ESCAPES.sub("", text))):
+        opens = mark.group() in "[{"
+        depth += 1 if opens else -1
+        count += opens
         if depth > _MAX_DEPTH:
             raise ValueError(f"JSON nested over {_MAX_DEPTH} deep")
     if count > _MAX_CONTAINERS:
