@@ -158,7 +158,7 @@ static pa_status compile_steps(compiler *c, const pa_graph *g,
     c->g = pa_graph_copy(g);
     c->n_keep = spec->n_out + spec->n_wrt + 1;
     c->grad = malloc((size_t)(g->n_values + 1) * sizeof *c->grad);
-    c->wants = malloc((size_t)(g->n_values + 1) * sizeof *c->wants);
+    c->wants = calloc((size_t)g->n_values + 1, sizeof *c->wants);
     c->keep = malloc((size_t)c->n_keep * sizeof *c->keep);
     if (!c->g || !c->grad || !c->wants || !c->keep)
         return pa_fail(err, PA_ENOMEM, "out of memory for a program");
