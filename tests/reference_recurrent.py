@@ -66,7 +66,7 @@ def add_recurrent(rows: dict[str, Any]) -> None:
 
     def cases(name: str, gates: int) -> Any:
         usual = {"activation": "tanh"}
-        other = {"activation": "softsign"}
+        other = {"activation": "mish"}
         if gates > 1:
             usual["recurrent_activation"] = "sigmoid"
             other["recurrent_activation"] = "hard_sigmoid"

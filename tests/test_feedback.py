@@ -44,7 +44,7 @@ def make(combine="affine", units=3, **keywords):
 
 
 @pytest.mark.parametrize("combine", ["affine", "sum", "concatenate", "gate"])
-@pytest.mark.parametrize("delays", [1, (1, 3), (2,)])
+@pytest.mark.parametrize("delays", [1, (1, 3), (2,), tuple(range(1, 21))])
 def test_the_loop_is_the_loop_written_out(combine, delays):
     x = numbers(2, 6, 3)
     loop = make(combine, delays=delays)

@@ -111,6 +111,22 @@ def test_mnist_without_its_data(tmp_path, monkeypatch):
     check_mnist(run, 0.95, 0.8)
 
 
+def test_recurrent_and_feedback(tmp_path, monkeypatch):
+    run = execute("04_recurrent_and_feedback", tmp_path, monkeypatch, {
+        "difference": "float(difference)", "errors": "errors",
+        "rms": "{name: error.tolist() for name, error in rms.items()}",
+        "eeg": "{name: float(error.mean()) for name, error in eeg_rms.items()}",
+    })  # fmt: skip
+    values = run.values
+    assert values["difference"] < 1e-12
+    assert values["errors"]["linear"] < values["errors"]["LSTM"] < values["errors"]["naive"]
+    for loop in ("Elman", "NARX"):
+        assert values["rms"][loop][9] < 0.5 * values["rms"]["without feedback"][9]
+        assert values["rms"][loop][29] < 1  # it still knows more than the mean
+        assert values["eeg"][loop] < values["eeg"]["without feedback"]
+    assert run.pictures == 3
+
+
 def test_lenet(tmp_path, monkeypatch):
     try:
         data.load_mnist()
@@ -140,4 +156,4 @@ def test_stored_without_outputs(name):
 
 
 def test_all_notebooks_are_run():
-    assert NAMES == ["01_activations", "02_mnist", "05_lenet"]
+    assert NAMES == ["01_activations", "02_mnist", "04_recurrent_and_feedback", "05_lenet"]

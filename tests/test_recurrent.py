@@ -76,6 +76,15 @@ def test_a_sequence_in_two_parts_is_the_whole_sequence(kind):
                                                     strict=True))  # fmt: skip
 
 
+@pytest.mark.parametrize("kind, units", [(SimpleRNN, 400), (LSTM, 200), (GRU, 200)])
+def test_kernels_that_do_not_stay_in_cache(kind, units):
+    """Another path than that of small ones; each row alone takes a third: the same bits."""
+    x, layer = numbers(5, 7, 3), kind(units, return_sequences=True)
+    y = layer(x)
+    for row in range(5):
+        assert np.array_equal(layer(x[row : row + 1])[0], y[row])
+
+
 @each
 def test_masked_steps_are_as_if_they_were_not_there(kind):
     x = numbers(2, 5, 3)

@@ -24,6 +24,14 @@ __all__ = ["Feedback"]
 _COMBINE = ("affine", "sum", "concatenate", "gate")
 
 
+def _side_by_side(values: list[Any]) -> Any:
+    """The values along axis 1; an operator takes at most 16."""
+    while len(values) > 1:
+        values = [_core.apply("concatenate", tuple(values[k : k + 16]), {"axis": 1})
+                  for k in range(0, len(values), 16)]  # fmt: skip
+    return values[0]
+
+
 class Feedback(Wrapper):
     """A closed loop: what the body gave at earlier steps enters it again,
 
@@ -149,9 +157,9 @@ class Feedback(Wrapper):
             for f in fed:
                 x = apply("add", (x, f))
             return x
-        f = fed[0] if len(fed) == 1 else apply("concatenate", tuple(fed), {"axis": 1})
+        f = _side_by_side(fed)
         if self.combine == "concatenate":
-            return apply("concatenate", (x, f), {"axis": 1})
+            return _side_by_side([x, f])
         if self.combine == "affine":
             return apply("add", (x, apply("dense", (f, self.feedback_kernel, self.feedback_bias))))
         s = apply("dense", (f, self.gate_kernel, self.feedback_bias))
@@ -187,12 +195,8 @@ class Feedback(Wrapper):
             seen.append(y)
         if self.passes is not None or not self.return_sequences:
             return seen[-1]
-        rows = [apply("reshape", (y,), {"shape": (batch, 1, y.shape[1])}) for y in seen]
-        # an operator takes at most 16 values
-        while len(rows) > 1:
-            rows = [apply("concatenate", tuple(rows[k : k + 16]), {"axis": 1})
-                    for k in range(0, len(rows), 16)]  # fmt: skip
-        return rows[0]
+        return _side_by_side([apply("reshape", (y,), {"shape": (batch, 1, y.shape[1])})
+                              for y in seen])  # fmt: skip
 
     def generate(self, x: Any, steps: int) -> NDArray[Any]:
         """Runs through x (batch, steps, features) and then goes on by itself: its own output
