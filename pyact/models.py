@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from . import _recording, random_state
 from ._core import Value
 from ._trees import leaves, map_tree
@@ -369,10 +371,12 @@ class Model(Layer):
 
     def __call__(self, x: Any, training: bool = False, **more: Any) -> Any:
         """Inside another model the model is a layer; an array is predicted at once."""
-        if isinstance(x, (Value, Symbol)) or training or _recording._local.record is not None:
+        if training or _recording._local.record is not None or isinstance(x, (Value, Symbol)):
             return super().__call__(x, training=training, **more)
-        if type(x) in (list, tuple, dict) and (
-            has_symbols(x) or any(isinstance(v, Value) for v in leaves(x))
+        if (
+            type(x) is not np.ndarray
+            and type(x) in (list, tuple, dict)
+            and (has_symbols(x) or any(isinstance(v, Value) for v in leaves(x)))
         ):
             return super().__call__(x, training=training, **more)
         return self._inference().predict(x, None)

@@ -17,6 +17,7 @@ __all__ = [
     "cast",
     "concatenate",
     "conv2d",
+    "conv2d_transpose",
     "dense",
     "derivative",
     "divide",
@@ -264,6 +265,16 @@ def conv2d(
     dilation: int | Sequence[int] = (),
     padding: int | Sequence[int] = (),
     groups: int = 1,
+) -> Any: ...
+def conv2d_transpose(
+    x: _Operand,
+    kernel: _Operand,
+    /,
+    *,
+    strides: int | Sequence[int] = (),
+    dilation: int | Sequence[int] = (),
+    padding: int | Sequence[int] = (),
+    size: int | Sequence[int] = (),
 ) -> Any: ...
 def max_pool2d(
     x: _Operand,

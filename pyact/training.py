@@ -74,12 +74,28 @@ class _Data:
 
     def __init__(self, model: Model, x: Any, y: Any, weight: Any, class_weight: Any = None) -> None:
         self.model = model
-        self.x = [readable(part, n) for part, n in _parts(model, "x", x)]
-        self.rows = self.x[0].shape[0]
         self.y: list[Array | None] = []
-        if y is not None:
+        plain = type(x) is np.ndarray and (y is None or type(y) is np.ndarray)
+        if plain and direct(model):  # the usual case, quickly
+            self.x, parted = [readable(x, "x")], True
+            self.y = [] if y is None else [readable(y, "y")]
+        else:
+            self.x, parted = [readable(part, n) for part, n in _parts(model, "x", x)], False
+        self.rows = self.x[0].shape[0]
+        if y is not None and not parted:
             found = _parts(model, "y", y)
             self.y = [None if part is None else readable(part, n) for part, n in found]
+        if any(a is not None and a.shape[0] != self.rows for a in (*self.x, *self.y)):
+            self._unequal()
+        self.weights: list[Array] = []
+        network = model._network
+        self.weight_of: list[int | None] = [None] * (1 if network is None else len(network.outputs))
+        if weight is not None or class_weight is not None:
+            self._weigh(weight, class_weight)
+
+    def _unequal(self) -> None:
+        """Says which arrays have unequal numbers of rows."""
+        model = self.model
         for kind, arrays in (("x", self.x), ("y", self.y)):
             for array, name in zip(arrays, _labels(model, kind), strict=False):
                 if array is not None and array.shape[0] != self.rows:
@@ -87,10 +103,6 @@ class _Data:
                         f"{_labels(model, 'x')[0]} has {self.rows} rows and {name} has "
                         f"{array.shape[0]}; expected equal numbers"
                     )
-        self.weights: list[Array] = []
-        self.weight_of: list[int | None] = [None] * len(_labels(model, "y"))
-        if weight is not None or class_weight is not None:
-            self._weigh(weight, class_weight)
 
     def _weigh(self, weight: Any, class_weight: Any) -> None:
         several = len(self.weight_of) > 1
@@ -706,6 +718,10 @@ class Engine:
         return values if len(values) > 1 else values[0]
 
     def predict(self, x: Any, batch_size: Any, steps: Any = None, callbacks: Any = None) -> Any:
+        one = isinstance(x, np.ndarray) and x.ndim > 0 and not callbacks
+        short = one and 0 < len(x) <= (batch_size or _PREDICT_BATCH)  # one batch: the short way
+        if short and (self._live is not None or self._small(x)):
+            return self._live(x)
         if hasattr(x, "__next__") or hasattr(x, "batch_size"):  # a generator or a loader
             parts = []
             for k, item in enumerate(x):
@@ -716,10 +732,6 @@ class Engine:
                 raise ValueError("predict: the data gave no batch")
             columns = zip(*map(leaves, parts), strict=True)
             return map_tree(lambda _: np.concatenate(next(columns)), parts[0])
-        one = isinstance(x, np.ndarray) and x.ndim > 0 and not callbacks
-        short = one and 0 < len(x) <= (batch_size or _PREDICT_BATCH)  # one batch: the short way
-        if short and (self._live is not None or self._small(x)):
-            return self._live(x)
         data = self.data(x, None, None)
         batch = _PREDICT_BATCH if batch_size is None else whole("batch_size", batch_size, 1)
         batch = max(1, min(batch, data.rows))

@@ -133,6 +133,49 @@ def _conv_row(rows: Any) -> Row:
     )  # fmt: skip
 
 
+# ---- transposed convolution --------------------------------------------------------------------
+
+
+def _transposed(x, kernel, size=(), **attrs):
+    image = np.zeros((x.shape[0], *size, kernel.shape[2]), LD)
+    return _conv_back(x, image, kernel, **attrs)[0]
+
+
+def _transposed_row() -> Row:
+    def vjp(dy: Any, x: Any, kernel: Any, size: Any = (), **attrs: Any) -> Any:
+        return [_conv(dy, kernel, **attrs), _conv_back(x, dy, kernel, **attrs)[1]]
+
+    def case(x: Any, kernel: Any, size: Any, **attrs: Any) -> Case:
+        key = (x, kernel, str(attrs))
+        return Case((normal(x, "x", key), normal(kernel, "k", key)), {"size": size, **attrs})
+
+    def cases() -> list[Case]:
+        two, same = (2, 2), (1, 1, 1, 1)
+        return [
+            case((1, 1, 1, 1), (1, 1, 1, 1), (1, 1)),
+            case((0, 2, 2, 3), (2, 2, 2, 3), (3, 3)),
+            case((2, 3, 4, 5), (3, 2, 3, 5), (5, 5)),
+            case((1, 4, 5, 2), (3, 3, 2, 2), (4, 5), padding=same),
+            case((1, 3, 4, 3), (3, 3, 2, 3), (6, 8), strides=two, padding=(0, 1, 0, 1)),
+            case((1, 3, 2, 3), (2, 2, 2, 3), (8, 9), strides=(3, 5)),  # rows that nothing reaches
+            case((1, 3, 3, 2), (2, 3, 2, 2), (6, 7), dilation=(3, 2)),
+            case((2, 6, 5, 2), (3, 3, 1, 2), (6, 5), padding=same),  # one channel
+            case((1, 7, 9, 19), (5, 5, 6, 19), (11, 13)),
+            case((2, 4, 17, 37), (3, 3, 33, 37), (8, 34), strides=two, padding=(0, 1, 0, 1)),
+            case((1, 2, 3, 300), (2, 2, 3, 300), (3, 4)),
+        ]
+
+    return Row(
+        _transposed, cases, vjp=vjp,
+        size=lambda x, k, **a: _transposed(np.abs(x), np.abs(k), **a),
+        grad_size=lambda dy, x, k, **a: vjp(np.abs(dy), np.abs(x), np.abs(k), **a),
+        big=lambda: case((37, 12, 10, 16), (4, 4, 6, 16), (24, 20), strides=(2, 2),
+                         padding=(1, 1, 1, 1)),
+        ulps=(14, 14), grad_ulps=(14, 14),
+        why="chains of up to 512 products, as conv2d's gradients",
+    )  # fmt: skip
+
+
 # ---- pooling ----------------------------------------------------------------------------------
 
 
@@ -196,6 +239,7 @@ def _unequal(shape: Any, *key: object) -> Any:
 
 def add_images(rows: dict[str, Any]) -> None:
     rows["conv2d"] = _conv_row(rows)
+    rows["conv2d_transpose"] = _transposed_row()
     rows["max_pool2d"] = Row(
         _max_pool, lambda: [*_pool_cases(_unequal), *_pool_cases(grid)], vjp=_max_pool_vjp,
         big=lambda: Case((normal((37, 24, 20, 6), "max"),), {"size": (2, 2)}),

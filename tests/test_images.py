@@ -3,6 +3,7 @@ and what cannot be."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -342,3 +343,86 @@ def test_normalization_and_padding_that_cannot_be(make, kind, words):
     with pytest.raises(kind) as caught:
         make()
     assert words.lower() in str(caught.value).lower(), str(caught.value)
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize(("strides", "dilation", "padding", "extra"), [
+    (1, 1, "valid", None), (2, 1, "same", None), ((3, 2), 1, "valid", None),
+    (2, 1, "same", 1), (2, 1, "valid", (1, 0)), (1, (2, 3), "same", None),
+    (4, 1, "same", None),
+])  # fmt: skip
+def test_conv2d_transpose_is_the_gradient_of_conv2d(strides, dilation, padding, extra, data_format):
+    """And of the size that Keras gives it."""
+    make = {"strides": strides, "padding": padding, "dilation_rate": dilation}
+    layer = layers.Conv2DTranspose(
+        5, (3, 2), output_padding=extra, bias_initializer="glorot_uniform", **make
+    )
+    got = layer(IMAGES)
+    kernel, bias = layer.get_weights()
+    assert kernel.shape == (3, 2, 5, 4) and got.shape[1:] == layer.compute_output_shape(
+        (None, 7, 10, 4))[1:]  # fmt: skip
+    s, d = (np.broadcast_to(v, 2) for v in (strides, dilation))
+    spread = (np.array([3, 2]) - 1) * d + 1
+    n = np.array([7, 10])
+    if extra is None:
+        want = n * s if padding == "same" else n * s + np.maximum(spread - s, 0)
+    else:
+        want = (n - 1) * s + spread - (2 * (spread // 2) if padding == "same" else 0) + extra
+    assert got.shape[1:3] == tuple(want)
+    whole = np.zeros((2, *((n - 1) * s + spread + s), 5))  # all that the kernel reaches, and more
+    for (i, j), (u, v) in ((a, b) for a in np.ndindex(7, 10) for b in np.ndindex(3, 2)):
+        at = i * s[0] + u * d[0], j * s[1] + v * d[1]
+        whole[:, at[0], at[1]] += IMAGES[:, i, j] @ kernel[u, v].astype(np.float64).T
+    cut = np.maximum((n - 1) * s + spread - want, 0) // 2
+    near(got, whole[:, cut[0] : cut[0] + want[0], cut[1] : cut[1] + want[1]] + bias)
+    if data_format == "channels_first":
+        first = layers.Conv2DTranspose.from_config(
+            {**layer.get_config(), "data_format": data_format}
+        )
+        first(swapped(IMAGES))
+        first.set_weights([kernel, bias])
+        near(first(swapped(IMAGES)), swapped(got))
+
+
+def test_conv1d_transpose_is_one_row_of_conv2d_transpose():
+    line = layers.Conv1DTranspose(3, 4, 2, "same")
+    x = normal((2, 5, 4), "line")
+    got = line(x)
+    assert line.kernel.shape == (4, 3, 4) and got.shape == (2, 10, 3)
+    image = layers.Conv2DTranspose(3, (1, 4), (1, 2), "same", use_bias=False)
+    image(x[:, None])
+    image.set_weights([line.kernel[None]])
+    near(image(x[:, None])[:, 0], got)
+
+
+def test_separable_convolution_is_depthwise_then_pointwise():
+    layer = layers.SeparableConv2D(5, 3, padding="same", depth_multiplier=2, activation="tanh")
+    got = layer(IMAGES)
+    depthwise, pointwise, bias = layer.get_weights()
+    assert depthwise.shape == (3, 3, 4, 2) and pointwise.shape == (1, 1, 8, 5)
+    first = layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2, use_bias=False)
+    first(IMAGES)
+    first.set_weights([depthwise])
+    near(got, np.tanh(first(IMAGES).astype(np.float64) @ pointwise[0, 0] + bias))
+
+
+@pytest.mark.parametrize(("arguments", "attrs", "text"), [
+    ((IMAGES[0], K), {"size": (9, 9)}, "x: got shape (7, 10, 4)"),
+    ((IMAGES, K[:, :, :, :1]), {"size": (9, 9)}, "kernel: got shape (3, 3, 4, 1), expected"),
+    ((IMAGES, np.ones((3, 2, 5, 4))), {"size": (9, 9)}, "9 pixels wide belongs to x of 8"),
+    ((IMAGES, np.ones((3, 2, 5, 4))), {}, "size: got 0 numbers, expected 2"),
+    ((IMAGES, np.ones((3, 2, 5, 4))), {"size": (1, 1)}, "1 pixels high belongs to x of 0"),
+    ((IMAGES, np.ones((3, 2, 5, 4))), {"size": (9, 11), "strides": (0, 1)}, "strides"),
+    ((IMAGES, np.ones((3, 2, 5, 4))), {"size": (9, 11), "padding": (1,)}, "padding: got 1"),
+])  # fmt: skip
+def test_transposed_convolution_refuses(arguments, attrs, text):
+    with pytest.raises(ValueError, match=re.escape(text)):
+        ops.conv2d_transpose(*arguments, **attrs)
+
+
+def test_transposed_layers_refuse():
+    for padding in (2, (1,), -1):
+        with pytest.raises(ValueError, match="output_padding"):
+            layers.Conv2DTranspose(3, 3, 2, output_padding=padding)
+    with pytest.raises(ValueError, match="expected 4 axes"):
+        layers.Conv2DTranspose(3, 3)(np.ones((2, 5, 5)))

@@ -42,8 +42,11 @@ from .base import (
 )
 from .convolution import (
     Conv1D,
+    Conv1DTranspose,
     Conv2D,
+    Conv2DTranspose,
     DepthwiseConv2D,
+    SeparableConv2D,
 )
 from .core import (
     Dense,
@@ -107,7 +110,9 @@ __all__ = [
     "Bidirectional",
     "Concatenate",
     "Conv1D",
+    "Conv1DTranspose",
     "Conv2D",
+    "Conv2DTranspose",
     "Dense",
     "DepthwiseConv2D",
     "Dot",
@@ -137,6 +142,7 @@ __all__ = [
     "PReLU",
     "ReLU",
     "Reshape",
+    "SeparableConv2D",
     "SiLU",
     "Sigmoid",
     "SimpleRNN",

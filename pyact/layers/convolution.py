@@ -1,4 +1,4 @@
-"""Conv1D, Conv2D, DepthwiseConv2D."""
+"""Conv1D, Conv2D, DepthwiseConv2D, Conv1DTranspose, Conv2DTranspose, SeparableConv2D."""
 
 from __future__ import annotations
 
@@ -281,3 +281,221 @@ class DepthwiseConv2D(_Conv):
 
     def get_config(self) -> dict[str, Any]:
         return {"depth_multiplier": self.depth_multiplier, **super().get_config()}
+
+
+class _Transposed(_Conv):
+    """A convolution's gradient as a layer of its own."""
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Any,
+        strides: Any = 1,
+        padding: str = "valid",
+        output_padding: Any = None,
+        data_format: str | None = None,
+        dilation_rate: Any = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        **keywords: Any,
+    ) -> None:
+        super().__init__(
+            kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias,
+            kernel_initializer, bias_initializer, **keywords,
+        )  # fmt: skip
+        self.filters = whole("filters", filters, 1)
+        self.output_padding: tuple[int, ...] | None = None
+        if output_padding is not None:
+            given = (output_padding,) * self.rank if hasattr(output_padding, "__index__") else (
+                tuple(output_padding))  # fmt: skip
+            self.output_padding = tuple(whole("output_padding", n, 0) for n in given)
+            pairs = zip(self.output_padding, self.strides, strict=False)
+            if len(given) != self.rank or any(p >= s for p, s in pairs):
+                raise ValueError(
+                    f"output_padding: got {output_padding!r}, expected {self.rank} numbers, each "
+                    f"less than its stride, {self.strides}"
+                )
+
+    def filters_of(self, channels: int) -> int:
+        return self.filters
+
+    def kernel_shape(self, channels: int) -> tuple[int, ...]:
+        return (*self.kernel_size, self.filters, channels)
+
+    def _sizes(self, pixels: tuple[int, ...]) -> tuple[list[int], tuple[int, ...]]:
+        """The result's pixels, and what is cut off before and after each axis."""
+        out: list[int] = []
+        cut: tuple[int, ...] = ()
+        for i, n in enumerate(pixels):
+            s = self.strides[i]
+            spread = (self.kernel_size[i] - 1) * self.dilation_rate[i] + 1
+            if self.output_padding is not None:
+                inside = 2 * (spread // 2) if self.padding == "same" else 0
+                size = (n - 1) * s + spread - inside + self.output_padding[i]
+            else:
+                size = n * s + (0 if self.padding == "same" else max(spread - s, 0))
+            total = max((n - 1) * s + spread - size, 0)
+            out.append(size)
+            cut += (total // 2, total - total // 2)
+        return out, cut
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        check_input(self.name, x.shape, self.rank, self._first)
+        image = to_image(x, self.rank, self._first)
+        kernel, *bias = self._weights
+        if self.rank == 1:
+            kernel = _core.apply("reshape", (kernel,), {"shape": (1, *kernel.shape)})
+        out, cut = self._sizes(self._pixels(x.shape))
+        attrs = {
+            "strides": as_pair(self.strides),
+            "dilation": as_pair(self.dilation_rate),
+            "padding": (0, 0)[: 4 - 2 * self.rank] + cut,
+            "size": as_pair(tuple(out)),
+        }
+        y = _core.apply("conv2d_transpose", (image, kernel), attrs)
+        for b in bias:
+            y = _core.apply("add", (y, b))
+        return activate(from_image(y, self.rank, self._first), self.activation)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        check_input(self.name, input_shape, self.rank, self._first)
+        out, _ = self._sizes(self._pixels(input_shape))
+        if min(out) < 1:
+            raise ValueError(
+                f"layer {self.name!r}: inputs of shape {input_shape} give results of {out} pixels"
+            )
+        shape = (self.filters, *out) if self._first else (*out, self.filters)
+        return (input_shape[0], *shape)
+
+    def get_config(self) -> dict[str, Any]:
+        padding = None if self.output_padding is None else list(self.output_padding)
+        return {"filters": self.filters, "output_padding": padding, **super().get_config()}
+
+
+class Conv2DTranspose(_Transposed):
+    """activation(y + bias), y being such that a Conv2D of these sizes has it as the gradient
+    with respect to its images, when x is that of its results: every pixel of x puts the
+    kernel, times itself, into y,
+
+        y[b, i s + u d, j s + v d, c] += x[b, i, j, o] kernel[u, v, c, o]
+
+    for stride s and dilation d. x (batch, height, width, channels) gives (batch, new height,
+    new width, filters); kernel (height, width, filters, channels), bias (filters,). padding:
+    "valid" keeps all of y, size n s + max(k - s, 0) for n pixels and a kernel of k, "same"
+    its middle, n s. output_padding, less than the stride: the size is (n - 1) s + k, less
+    2 (k // 2) for "same", plus this. data_format as in Conv2D.
+
+    Raises ValueError or TypeError for arguments that cannot be, when it is made or, for the
+    shape of x, when it is first used.
+
+    Source: Zeiler et al., Deconvolutional networks, CVPR 2010.
+
+    >>> Conv2DTranspose(6, 3, strides=2, padding="same")(np.ones((2, 7, 7, 4))).shape
+    (2, 14, 14, 6)
+    """
+
+    rank = 2
+
+
+class Conv1DTranspose(_Transposed):
+    """Conv2DTranspose along one axis: x (batch, steps, channels) gives (batch, new steps,
+    filters); kernel (size, filters, channels).
+
+    >>> Conv1DTranspose(4, 3, strides=2)(np.ones((2, 10, 5))).shape
+    (2, 21, 4)
+    """
+
+    rank = 1
+
+
+class SeparableConv2D(_Conv):
+    """A DepthwiseConv2D, then a Conv2D of one pixel that mixes its channels:
+    activation((x * depthwise_kernel) * pointwise_kernel + bias).
+
+    x (batch, height, width, channels) gives (batch, new height, new width, filters);
+    depthwise_kernel (height, width, channels, depth_multiplier), pointwise_kernel (1, 1,
+    channels * depth_multiplier, filters). Padding, strides, data_format and errors as in
+    Conv2D.
+
+    Source: Chollet, Xception, CVPR 2017.
+
+    >>> SeparableConv2D(5, 3)(np.ones((1, 8, 8, 3))).shape
+    (1, 6, 6, 5)
+    """
+
+    rank = 2
+    kernel_name = "depthwise"
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Any,
+        strides: Any = 1,
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: Any = 1,
+        depth_multiplier: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        depthwise_initializer: Any = "glorot_uniform",
+        pointwise_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        **keywords: Any,
+    ) -> None:
+        super().__init__(
+            kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias,
+            depthwise_initializer, bias_initializer, **keywords,
+        )  # fmt: skip
+        self.filters = whole("filters", filters, 1)
+        self.depth_multiplier = whole("depth_multiplier", depth_multiplier, 1)
+        self.pointwise_initializer = initializers.get(pointwise_initializer)
+
+    def groups_of(self, channels: int) -> int:
+        return channels
+
+    def filters_of(self, channels: int) -> int:
+        return channels * self.depth_multiplier
+
+    def weight_specs(self, input_shape: Shape) -> list[WeightSpec]:
+        self.compute_output_shape(input_shape)
+        channels = channels_of(input_shape, self._first)
+        depthwise = (*self.kernel_size, channels, self.depth_multiplier)
+        mixed = (1, 1, self.filters_of(channels), self.filters)
+        specs = [
+            WeightSpec("depthwise_kernel", depthwise, self.kernel_initializer),
+            WeightSpec("pointwise_kernel", mixed, self.pointwise_initializer),
+        ]
+        bias = WeightSpec("bias", (self.filters,), self.bias_initializer)
+        return [*specs, bias] if self.use_bias else specs
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        check_input(self.name, x.shape, self.rank, self._first)
+        channels = channels_of(x.shape, self._first)
+        depthwise, pointwise, *bias = self._weights
+        wide = (*self.kernel_size, 1, self.filters_of(channels))
+        attrs: dict[str, Any] = {
+            "strides": self.strides,
+            "dilation": self.dilation_rate,
+            "padding": self._padding(self._pixels(x.shape)),
+            "groups": channels,
+        }
+        y = to_image(x, self.rank, self._first)
+        y = _core.apply("conv2d", (y, _core.apply("reshape", (depthwise,), {"shape": wide})), attrs)
+        y = from_image(_core.apply("conv2d", (y, pointwise, *bias)), self.rank, self._first)
+        return activate(y, self.activation)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        shape = super().compute_output_shape(input_shape)
+        if self._first:
+            return (shape[0], self.filters, *shape[2:])
+        return (*shape[:-1], self.filters)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "filters": self.filters,
+            "depth_multiplier": self.depth_multiplier,
+            "pointwise_initializer": initializers.serialize(self.pointwise_initializer),
+            **super().get_config(),
+        }

@@ -380,3 +380,6 @@ class GRU(_Gated):
 
     def _bias_shape(self) -> tuple[int, ...]:
         return (2, 3 * self.units)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "reset_after": True}
