@@ -84,6 +84,7 @@ __all__ = [
     "subtract",
     "sum",
     "tanh",
+    "teacher_forcing",
     "transpose",
 ]
 
@@ -253,6 +254,9 @@ def concatenate(values: Sequence[_Operand], axis: int = 0) -> Any: ...
 def cast(x: _Operand, /, *, dtype: DTypeLike) -> Any: ...
 def stop_gradient(x: _Operand, /) -> Any: ...
 def dropout(x: _Operand, /, *, rate: float = 0.5) -> Any: ...
+def teacher_forcing(
+    own: _Operand, truth: _Operand, /, *, begin: float = 1.0, end: float = 1.0, steps: int = 0
+) -> Any: ...
 def conv2d(
     x: _Operand,
     kernel: _Operand,

@@ -532,6 +532,15 @@ ROWS["dropout"] = Row(
     ulps=(1.01, 1.01), why="1/(1 - rate) is rounded, then the product", given=True,
 )  # fmt: skip
 
+ROWS["teacher_forcing"] = Row(
+    lambda y, own, truth, **attrs: np.where((y == truth).all(-1, keepdims=True), truth, own),
+    lambda: [Case((normal(s, "own"), normal(s, "truth")), attrs) for s in [(0, 2), (1, 1), (33, 7)]
+             for attrs in ({}, {"begin": 0.5, "end": 0.5}, {"begin": 0, "end": 1, "steps": 9})],
+    big=lambda: Case((normal((5003, 41), "own"), normal((5003, 41), "truth")),
+                     {"begin": 0.25, "end": 0.25}),
+    ulps=(0, 0), grad_ulps=(0.5, 0.5), why="rows are copied", given=True,
+)  # fmt: skip
+
 ROWS["derivative"] = Row(
     lambda x, of, param=0.01: {
         "tanh": lambda: 1 / np.cosh(x) ** 2, "leaky_relu": lambda: np.where(x > 0, 1, LD(param)),

@@ -93,6 +93,49 @@ def test_gradients_flow_through_the_whole_loop():
             assert moved[k][at] == pytest.approx((loss(up) - loss(down)) / 2e-5, abs=1e-8)
 
 
+def taught(schedule, x, truth, steps=1, **keywords):
+    """The weights' changes by plain descent, and the model."""
+    pyact.set_seed(3)
+    loop = make("concatenate", teacher_forcing=schedule, **keywords)
+    data, words = (pyact.Input(a.shape[1:], dtype="float64") for a in (x, truth))
+    model = pyact.Model([data, words], loop(data, teacher=words))
+    model.compile(pyact.optimizers.SGD(1.0), "mse")
+    before = model.get_weights()
+    for _ in range(steps):
+        model.train_on_batch([x, truth], truth)
+    return [b - a for b, a in zip(before, model.get_weights(), strict=True)], model, loop
+
+
+def test_a_taught_loop_is_a_network_that_is_told_the_truth_before():
+    """Probability 1: the gradient is that of the body on (x_t, truth_(t-1))."""
+    x, truth = numbers(4, 5, 3), numbers(4, 5, 3, seed=1)
+    moved, model, loop = taught(1.0, x, truth)
+    told = np.concatenate([x, np.concatenate([np.zeros((4, 1, 3)), truth[:, :-1]], 1)], axis=2)
+    plain = Sequential([Input((6,), dtype="float64"), Dense(5, "tanh", dtype="float64"),
+                        Dense(3, dtype="float64")])  # fmt: skip
+    start = [a + b for a, b in zip(model.get_weights(), moved, strict=True)]
+    plain.set_weights(start)
+    plain.compile(pyact.optimizers.SGD(1.0), "mse")
+    plain.train_on_batch(told.reshape(-1, 6), truth.reshape(-1, 3))
+    for a, b in zip(model.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12)
+    # outside training nobody is told anything
+    assert np.array_equal(model.predict([x, truth]), model.predict([x, 0 * truth]))
+    assert Feedback.from_config(loop.get_config()).teacher_forcing == (1.0, 1.0, 0)
+
+
+def test_teaching_stops_as_its_schedule_says():
+    x, truth = numbers(4, 5, 3), numbers(4, 5, 3, seed=1)
+    alone, told = (taught(p, x, truth, 1)[0] for p in (0.0, 1.0))
+    assert any(not np.array_equal(a, b) for a, b in zip(alone, told, strict=True))
+    falling, rising = (taught(s, x, truth, 1)[0] for s in ((1.0, 0.0, 5), (0, 1, 5)))
+    for a, b in zip(falling + rising, told + alone, strict=True):
+        np.testing.assert_array_equal(a, b)  # the first step is that of `begin`
+    later = [taught(s, x, truth, 3)[0] for s in ((1.0, 0.0, 1), (0.5, 0.5, 1), 0.5)]
+    assert all(np.array_equal(a, b) for a, b in zip(later[1], later[2], strict=True))
+    assert any(not np.array_equal(a, b) for a, b in zip(later[0], later[1], strict=True))
+
+
 def test_generate_goes_on_by_itself():
     loop, x = make(units=3), numbers(2, 5, 3)
     y = loop.generate(x, 4)
@@ -130,6 +173,10 @@ def test_what_cannot_be_is_refused_by_name():
         (lambda: make(delays=0), "delays"),
         (lambda: make(tap=2), "tap"),
         (lambda: make(passes=0), "passes"),
+        (lambda: make(teacher_forcing=1.5), "0 to 1"),
+        (lambda: make(teacher_forcing=(1, 0)), "begin, end, steps"),
+        (lambda: make()(numbers(2, 5, 3), teacher=numbers(2, 5, 2)), r"\(2, 5, 3\)"),
+        (lambda: make(passes=2)(numbers(2, 3), teacher=numbers(2, 5, 2)), "passes"),
         (lambda: make()(numbers(2, 3)), "expected"),
         (lambda: make()(numbers(2, 0, 3)), "at least one step"),
         (lambda: make("sum")(numbers(2, 5, 4)), "sum"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _core
-from .._names import unknown, whole
+from .._names import real, unknown, whole
 from .base import Layer
 from .recurrent import constant
 from .sequence import Wrapper, _inner_config, _inner_from
@@ -32,6 +32,20 @@ def _side_by_side(values: list[Any]) -> Any:
     return values[0]
 
 
+def _schedule(given: Any) -> tuple[float, float, int]:
+    """(begin, end, steps) of the probability of teacher forcing."""
+    if isinstance(given, (int, float)):
+        given = (given, given, 0)
+    if not isinstance(given, (list, tuple)) or len(given) != 3:
+        raise ValueError(
+            f"teacher_forcing: got {given!r}, expected a probability or (begin, end, steps)"
+        )
+    begin, end = (real("teacher_forcing", p, 0) for p in given[:2])
+    if max(begin, end) > 1:
+        raise ValueError(f"teacher_forcing: got {given!r}, expected probabilities from 0 to 1")
+    return begin, end, whole("teacher_forcing: steps", given[2], 0)
+
+
 class Feedback(Wrapper):
     """A closed loop: what the body gave at earlier steps enters it again,
 
@@ -52,11 +66,19 @@ class Feedback(Wrapper):
     steps, and the last answer comes out. The loop begins with zeros. Gradients flow
     through all of it.
 
+    Teacher forcing: `loop(x, teacher=truth)`, truth (batch, steps, features that are fed
+    back) being what the tapped layer should give at each step (in a functional model an
+    Input of its own). In training the truth is then fed back instead of the loop's own
+    result, for each sequence and step with the probability `teacher_forcing`: a number, or
+    (begin, end, steps) for one that goes from begin to end on a straight line over so many
+    steps of the optimizer. Outside training the loop is always its own.
+
     Raises ValueError for arguments that cannot be, and for a body whose result does not
     fit what it is combined with.
 
     Sources: Jordan, ICS report 8604, 1986; Elman, Cognitive Science 14, 1990; Lin et al.,
-    IEEE Trans. Neural Networks 7, 1996 (NARX).
+    IEEE Trans. Neural Networks 7, 1996 (NARX); Bengio et al., NIPS 2015 (falling teacher
+    forcing).
 
     >>> from pyact.layers import Dense
     >>> Feedback([Dense(8, "tanh"), Dense(1)], tap=0)(np.ones((2, 5, 3))).shape
@@ -71,6 +93,7 @@ class Feedback(Wrapper):
         tap: int = -1,
         passes: int | None = None,
         return_sequences: bool = True,
+        teacher_forcing: float | Sequence[float] = 1.0,
         **keywords: Any,
     ) -> None:
         stack = [body] if isinstance(body, Layer) else list(body)
@@ -89,6 +112,7 @@ class Feedback(Wrapper):
             raise ValueError(f"tap: got {tap}, but the body has {len(stack)} layers")
         self.passes = None if passes is None else whole("passes", passes, 1)
         self.return_sequences = bool(return_sequences)
+        self.teacher_forcing = _schedule(teacher_forcing)
 
     # ---- weights ----
 
@@ -176,21 +200,44 @@ class Feedback(Wrapper):
                 tapped = y
         return y, tapped
 
-    def call(self, x: Any, training: bool = False) -> Any:
+    def _forced(self, own: Any, teacher: Any, t: int) -> Any:
+        """What step t feeds back: the teacher's word or its own."""
+        begin, end, steps = self.teacher_forcing
+        word = self._at(teacher, t)
+        return _core.apply("teacher_forcing", (own, word), {"begin": begin, "end": end,
+                                                            "steps": steps})  # fmt: skip
+
+    @staticmethod
+    def _at(x: Any, t: int) -> Any:
+        """Step t of x (batch, steps, features)."""
+        now = _core.apply("slice", (x,), {"begin": (0, t, 0), "size": (-1, 1, -1)})
+        return _core.apply("reshape", (now,), {"shape": (x.shape[0], x.shape[2])})
+
+    def _check_teacher(self, x: Any, teacher: Any) -> None:
+        want = (*x.shape[:2], self._fed)
+        if self.passes is not None:
+            raise ValueError(f"layer {self.name!r}: teacher: passes have no teacher")
+        if tuple(teacher.shape) != want:
+            raise ValueError(
+                f"layer {self.name!r}: teacher: got shape {tuple(teacher.shape)}, expected {want}: "
+                "what is to be fed back at each step"
+            )
+
+    def call(self, x: Any, training: bool = False, teacher: Any = None) -> Any:
         self._sizes((None, *x.shape[1:]))
+        if teacher is not None:
+            self._check_teacher(x, teacher)
         apply = _core.apply
-        batch, features = x.shape[0], x.shape[-1]
+        batch = x.shape[0]
         zeros: Any = np.zeros((batch, self._fed), self.dtype)
         zeros = constant(zeros, x)
         past = [zeros] * max(self.delays)
         seen = []
         for t in range(x.shape[1] if self.passes is None else self.passes):
-            now = x
-            if self.passes is None:
-                cut = {"begin": (0, t, 0), "size": (-1, 1, -1)}
-                now = apply("slice", (x,), cut)
-                now = apply("reshape", (now,), {"shape": (batch, features)})
+            now = x if self.passes is not None else self._at(x, t)
             y, tapped = self._step(now, past, training)
+            if teacher is not None and training:
+                tapped = self._forced(tapped, teacher, t)
             past = [*past[1:], tapped]
             seen.append(y)
         if self.passes is not None or not self.return_sequences:
@@ -243,6 +290,7 @@ class Feedback(Wrapper):
             "tap": self.tap,
             "passes": self.passes,
             "return_sequences": self.return_sequences,
+            "teacher_forcing": list(self.teacher_forcing),
             **super().get_config(),
         }
 
