@@ -71,6 +71,7 @@ __all__ = [
     "relu",
     "reshape",
     "selu",
+    "settle",
     "sigmoid",
     "silu",
     "simple_rnn",
@@ -257,6 +258,7 @@ def dropout(x: _Operand, /, *, rate: float = 0.5) -> Any: ...
 def teacher_forcing(
     own: _Operand, truth: _Operand, /, *, begin: float = 1.0, end: float = 1.0, steps: int = 0
 ) -> Any: ...
+def settle(old: _Operand, fresh: _Operand, /, *, tolerance: float = 1e-06) -> Any: ...
 def conv2d(
     x: _Operand,
     kernel: _Operand,

@@ -532,6 +532,15 @@ ROWS["dropout"] = Row(
     ulps=(1.01, 1.01), why="1/(1 - rate) is rounded, then the product", given=True,
 )  # fmt: skip
 
+ROWS["settle"] = Row(
+    lambda old, fresh, tolerance=1e-6: np.where(
+        (np.abs(fresh - old) <= tolerance).all(-1, keepdims=True), old, fresh),
+    lambda: [Case((normal(s, "old"), normal(s, "fresh")), {"tolerance": t})
+             for s in [(0, 2), (1, 1), (33, 3)] for t in (0, 0.75, 3)],
+    big=lambda: Case((normal((5003, 2), "old"), normal((5003, 2), "fresh")), {"tolerance": 0.5}),
+    ulps=(0, 0), why="rows are copied",
+)  # fmt: skip
+
 ROWS["teacher_forcing"] = Row(
     lambda y, own, truth, **attrs: np.where((y == truth).all(-1, keepdims=True), truth, own),
     lambda: [Case((normal(s, "own"), normal(s, "truth")), attrs) for s in [(0, 2), (1, 1), (33, 7)]

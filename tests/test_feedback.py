@@ -71,6 +71,40 @@ def test_passes_let_the_answer_re_enter():
     np.testing.assert_allclose(loop(x), written_out(loop, x, 4)[:, -1], atol=1e-12)
 
 
+def test_a_fixed_point_and_the_gradient_through_it():
+    """Against the implicit function theorem with a solved linear system, in NumPy."""
+    x, target = numbers(3, 4), numbers(3, 4, seed=1)
+    loop = Feedback(Dense(4, "tanh", dtype="float64"), "sum", passes=60, tolerance=1e-13)
+    model = Sequential([Input((4,), dtype="float64"), loop])
+    model.compile(pyact.optimizers.SGD(1.0), "mse")
+    w, b = 0.3 * numbers(4, 4, seed=2), numbers(4, seed=3)
+    model.set_weights([w, b])
+    y = model.predict(x)
+    np.testing.assert_allclose(y, np.tanh((x + y) @ w + b), atol=1e-12)  # it is at rest
+    model.train_on_batch(x, target)
+    dw, db = (a - c for a, c in zip((w, b), model.get_weights(), strict=True))
+    want_w, want_b = np.zeros((4, 4)), np.zeros(4)
+    for row in range(3):
+        slope = 1 - y[row] ** 2
+        jacobian = slope[:, None] * w.T  # of y in the y that is fed back
+        adjoint = np.linalg.solve(np.eye(4) - jacobian.T, 2 * (y[row] - target[row]) / 12)
+        want_w += np.outer(x[row] + y[row], adjoint * slope)
+        want_b += adjoint * slope
+    np.testing.assert_allclose(dw, want_w, atol=1e-10)
+    np.testing.assert_allclose(db, want_b, atol=1e-10)
+    assert Feedback.from_config(loop.get_config()).tolerance == 1e-13
+
+
+def test_a_row_at_rest_stays():
+    """Halving steps: rows come to rest where they move by the tolerance, whatever follows."""
+    loop = Feedback(Dense(1, dtype="float64"), "sum", passes=30, tolerance=0.1)
+    x = np.array([[1.0], [8.0]])
+    loop(x)
+    loop.set_weights([np.full((1, 1), 0.5), np.zeros(1)])
+    found = loop._rest(x, np.zeros((2, 1)), False)
+    np.testing.assert_allclose(found, [[0.875], [7.875]])  # x (1 - 2^-k), the last step above .1
+
+
 def test_gradients_flow_through_the_whole_loop():
     """One step of plain descent moves each weight by its finite difference."""
     x, y = numbers(2, 4, 3), numbers(2, 4, 3, seed=1)
@@ -173,6 +207,8 @@ def test_what_cannot_be_is_refused_by_name():
         (lambda: make(delays=0), "delays"),
         (lambda: make(tap=2), "tap"),
         (lambda: make(passes=0), "passes"),
+        (lambda: make(tolerance=0.1), "passes="),
+        (lambda: make(passes=2, tolerance=-1), "tolerance"),
         (lambda: make(teacher_forcing=1.5), "0 to 1"),
         (lambda: make(teacher_forcing=(1, 0)), "begin, end, steps"),
         (lambda: make()(numbers(2, 5, 3), teacher=numbers(2, 5, 2)), r"\(2, 5, 3\)"),
@@ -188,3 +224,14 @@ def test_what_cannot_be_is_refused_by_name():
     with pytest.raises(TypeError, match="expected a layer"):
         Feedback([Dense])
     assert "Feedback" in layers.__all__
+
+
+def test_a_loop_that_diverges_is_named():
+    loop = Feedback(Dense(2), "sum", name="echo")
+    model = Sequential([Input((400, 2)), loop])
+    model.compile("sgd", "mse")
+    model.set_weights([np.full((2, 2), 3.0), np.zeros(2)])
+    before = model.get_weights()
+    with pytest.raises(FloatingPointError, match=r"batch 0.*layer 'echo'"):
+        model.fit(np.ones((4, 400, 2)), np.ones((4, 400, 2)), verbose=0)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))

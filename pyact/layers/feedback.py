@@ -66,6 +66,12 @@ class Feedback(Wrapper):
     steps, and the last answer comes out. The loop begins with zeros. Gradients flow
     through all of it.
 
+    With a `tolerance` as well, the passes look for the fixed point f = F(f) of the loop: a
+    sequence none of whose features moves by more than that is at rest and stays. The gradient
+    is that of the fixed point, by the implicit function theorem: dL/df (1 - J)^-1 dF/dw, J =
+    dF/df, the inverse as the sum of J^k for k < passes. The adjoint is iterated at the fixed
+    point, instead of going back along the way there. It holds where F contracts.
+
     Teacher forcing: `loop(x, teacher=truth)`, truth (batch, steps, features that are fed
     back) being what the tapped layer should give at each step (in a functional model an
     Input of its own). In training the truth is then fed back instead of the loop's own
@@ -94,6 +100,7 @@ class Feedback(Wrapper):
         passes: int | None = None,
         return_sequences: bool = True,
         teacher_forcing: float | Sequence[float] = 1.0,
+        tolerance: float | None = None,
         **keywords: Any,
     ) -> None:
         stack = [body] if isinstance(body, Layer) else list(body)
@@ -113,6 +120,12 @@ class Feedback(Wrapper):
         self.passes = None if passes is None else whole("passes", passes, 1)
         self.return_sequences = bool(return_sequences)
         self.teacher_forcing = _schedule(teacher_forcing)
+        self.tolerance = None if tolerance is None else real("tolerance", tolerance, 0)
+        if self.tolerance is not None and (self.passes is None or self.delays != (1,)):
+            raise ValueError(
+                "tolerance: a fixed point is looked for by passes=, with delays=1; got "
+                f"passes={passes}, delays={self.delays}"
+            )
 
     # ---- weights ----
 
@@ -200,6 +213,15 @@ class Feedback(Wrapper):
                 tapped = y
         return y, tapped
 
+    def _rest(self, x: Any, f: Any, training: bool) -> Any:
+        """The fixed point, as a number: no gradient goes back along the way there. What
+        `call` lets follow, `passes` steps from it, is the adjoint's iteration."""
+        limit = {"tolerance": self.tolerance}
+        for _ in range(self.passes or 0):
+            _, tapped = self._step(x, [f], training)
+            f = _core.apply("settle", (f, tapped), limit)
+        return f
+
     def _forced(self, own: Any, teacher: Any, t: int) -> Any:
         """What step t feeds back: the teacher's word or its own."""
         begin, end, steps = self.teacher_forcing
@@ -232,6 +254,8 @@ class Feedback(Wrapper):
         zeros: Any = np.zeros((batch, self._fed), self.dtype)
         zeros = constant(zeros, x)
         past = [zeros] * max(self.delays)
+        if self.tolerance is not None:
+            past = [self._rest(x, zeros, training)]
         seen = []
         for t in range(x.shape[1] if self.passes is None else self.passes):
             now = x if self.passes is not None else self._at(x, t)
@@ -291,6 +315,7 @@ class Feedback(Wrapper):
             "passes": self.passes,
             "return_sequences": self.return_sequences,
             "teacher_forcing": list(self.teacher_forcing),
+            "tolerance": self.tolerance,
             **super().get_config(),
         }
 
