@@ -456,7 +456,7 @@ class Judge:
 
         try:
             model = self.timed(functools.partial(self.weighed, load, len(raw)))
-            if not isinstance(model, pyact.Sequential):
+            if not isinstance(model, pyact.models.Model):
                 raise WrongError(f"made {type(model)}")
             self.note(raw, "model", "")
         except ValueError as error:

@@ -15,6 +15,8 @@ import sys
 import pytest
 from conftest import ROOT, compiler, run
 
+from pyact import _core
+
 PROGRAMS = sorted((ROOT / "tests" / "c").glob("*.c"))
 FLAGS = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-Icsrc"]
 programs = pytest.mark.parametrize("program", PROGRAMS, ids=[p.stem for p in PROGRAMS])
@@ -62,3 +64,33 @@ def arm_library():
 def test_program_on_arm(program, arm_library, tmp_path):
     exe = build(CROSS, program, arm_library, tmp_path / program.stem)
     assert run([QEMU, "-L", "/usr/aarch64-linux-gnu", exe], 600).strip()
+
+
+# ---- what the core cannot do ------------------------------------------------------------------
+
+
+def undefined(path):
+    nm = shutil.which("nm")
+    if nm is None:
+        pytest.skip("no nm on this machine")
+    dynamic = ["-D"] if str(path).endswith(".so") else []  # it may be stripped
+    lines = run([nm, *dynamic, "--undefined-only", path]).splitlines()
+    return {line.split()[-1].split("@")[0] for line in lines if line.strip() and ":" not in line}
+
+
+FORBIDDEN = {"abort", "exit", "_exit", "_Exit", "quick_exit", "raise", "kill", "__assert_fail",
+             "__assert_rtn", "printf", "puts", "putchar", "fprintf", "__printf_chk",
+             "__fprintf_chk", "perror", "longjmp", "system", "fopen", "open"}  # fmt: skip
+
+
+def test_nothing_in_the_module_ends_the_process_or_prints(core_library):
+    assert not undefined(core_library / "libpyact.a") & FORBIDDEN
+    if sys.platform.startswith("linux"):
+        assert not undefined(_core.__file__) & FORBIDDEN
+
+
+def test_an_abort_would_be_seen(tmp_path):
+    source = tmp_path / "a.c"
+    source.write_text("#include <stdlib.h>\nvoid f(int x) { if (x) abort(); }\n")
+    run([compiler(), "-O2", "-c", source, "-o", tmp_path / "a.o"])
+    assert undefined(tmp_path / "a.o") & FORBIDDEN == {"abort"}

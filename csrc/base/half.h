@@ -35,7 +35,7 @@ enum { PA_HALF_OVERFLOW = 1, PA_HALF_UNDERFLOW = 2 }; /* underflow: tiny and ine
 /* max(a, 0) and min(a, b) by the sign's bits, not by comparisons, for the same reason. */
 static inline int pa_half_positive_(int a)
 {
-    return a & ~(a >> 31);
+    return a & ((int)((unsigned)a >> 31) - 1);
 }
 
 static inline int pa_half_min_(int a, int b)

@@ -15,6 +15,7 @@ bool pa_grow(void *array, int n, int *cap, size_t element)
         return false;
     memcpy(array, &bigger, sizeof bigger);
     *cap = more;
+    /* cppcheck-suppress memleak ; *array holds it */
     return true;
 }
 

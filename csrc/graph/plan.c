@@ -211,8 +211,8 @@ pa_status pa_plan_new(pa_plan *plan, const pa_graph *g, const pa_steps *s, int n
     planner p = {g,
                  s,
                  items,
-                 items + g->n_values,
-                 items + g->n_values + g->n_nodes,
+                 items ? items + g->n_values : NULL,
+                 items ? items + g->n_values + g->n_nodes : NULL,
                  malloc((size_t)(g->n_values + 1) * sizeof(int))};
     *plan = (pa_plan){malloc((size_t)(g->n_values + 1) * sizeof(size_t)),
                       malloc((size_t)(g->n_nodes + 1) * sizeof(size_t)),

@@ -44,6 +44,7 @@ PA_INLINE double sum_run(const void *x, bool wide, size_t n)
     for (size_t i = 0; i < n; i += BLOCK) {
         double s = sum_block(x, wide, i, n - i < BLOCK ? n - i : BLOCK);
         for (size_t k = count++; k & 1; k >>= 1)
+            /* cppcheck-suppress [negativeIndex, uninitvar] ; k has `top` ones */
             s = stack[--top] + s;
         stack[top++] = s;
     }

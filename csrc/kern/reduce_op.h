@@ -83,6 +83,7 @@ static void spread_all(const pa_call *c, job *w, size_t per, const pa_ctx *ctx)
 {
     pa_bcast p;
     pa_bcast_init_reduced(&p, c->in[0], axes(c));
+    /* cppcheck-suppress autoVariables ; w is done with before p is gone */
     w->p = &p;
     w->per = per;
     pa_run(ctx, spread_chunk, w, pa_chunks(p.size, per));
