@@ -90,7 +90,7 @@ def analyzer(csrc):
     # where the analyzer of gcc 12 does not see what holds between fields or functions
     quiet = ["-Wno-analyzer-use-of-uninitialized-value", "-Wno-analyzer-null-argument"]
     return compile_all(
-        csrc, "analyzer", ["-O1", "-fanalyzer", *quiet, "-S", "-o", os.devnull],
+        csrc, "analyzer", ["-O1", "-fanalyzer", "-Wno-conversion", *quiet, "-S", "-o", os.devnull],
         lambda path, flags: not any(f.startswith("-m") or "IS_DOUBLE" in f for f in flags),
     )  # fmt: skip
 
