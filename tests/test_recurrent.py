@@ -331,3 +331,64 @@ def test_weights_of_other_libraries_give_their_results():
         layers.recurrent_weights(layer, "torch", *w[:3])
     with pytest.raises(ValueError, match="array 0"):
         layers.recurrent_weights(layer, "torch", w[0].T, *w[1:])
+
+
+@pytest.mark.parametrize("go_backwards", [False, True])
+def test_gru_with_the_reset_gate_before_the_product(go_backwards):
+    """As its formula says, step by step, with a mask; and its gradients."""
+    make = {"reset_after": False, "go_backwards": go_backwards, "dtype": "float64"}
+    layer = GRU(4, return_sequences=True, bias_initializer="glorot_uniform", **make)
+    x = numbers(3, 18, 2).astype(np.float64)
+    mask = np.ones((3, 18))
+    mask[1, 3:6] = mask[2, 16:] = 0
+    got = layer(x, mask=mask)
+    kernel, recurrent, bias = layer.get_weights()
+    assert bias.shape == (12,)
+    h, seen = np.zeros((3, 4)), []
+    for t in range(18)[:: -1 if go_backwards else 1]:
+        z, r = np.split(
+            1 / (1 + np.exp(-(x[:, t] @ kernel + h @ recurrent[:, :12] + bias)[:, :8])), 2, 1
+        )
+        g = np.tanh(x[:, t] @ kernel[:, 8:] + bias[8:] + (r * h) @ recurrent[:, 8:])
+        h = np.where(mask[:, t, None] != 0, z * h + (1 - z) * g, h)
+        seen.append(h)
+    np.testing.assert_allclose(got, np.stack(seen, 1), atol=1e-12)
+    last = GRU.from_config({**layer.get_config(), "return_sequences": False, "return_state": True})
+    last(x)
+    last.set_weights(layer.get_weights())
+    y, state = last(x, mask=mask)
+    np.testing.assert_allclose(y, h, atol=1e-12)
+    assert np.array_equal(y, state)
+    pyact.check_grad(lambda v: (layer(v, mask=mask) ** 2).sum(), [x])
+
+
+def test_gru_with_reset_before_masks_its_gradients_and_trains():
+    x = numbers(20, 6, 3)
+    x[::2, 3:] = 0
+    net = Sequential([
+        Input((6, 3)), layers.Masking(),
+        GRU(5, reset_after=False, dropout=0.1, recurrent_dropout=0.1), Dense(1),
+    ])  # fmt: skip
+    short = net.layers[1](x[::2, :3])
+    np.testing.assert_allclose(net.layers[1](layers.Masking()(x[::2]), mask=x[::2].any(-1)), short,
+                               atol=1e-6)  # fmt: skip
+    with pyact.GradientTape() as tape:
+        v = pyact.constant(x)
+        tape.watch(v)
+        loss = (net(v) ** 2).sum()
+    grad = tape.gradient(loss, v)
+    assert np.isfinite(grad).all() and not grad[::2, 3:].any() and grad[1::2, 3:].any()
+    net.compile("adam", "mse")
+    losses = net.fit(x, x[:, 0, :1], epochs=30, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+
+
+def test_gru_weights_from_onnx_with_reset_before():
+    layer = GRU(2, reset_after=False)
+    layer.ensure_built((None, None, 3))
+    w, r, b = numbers(6, 3), numbers(6, 2), numbers(12)
+    kernel, recurrent, bias = layers.recurrent_weights(layer, "onnx", w, r, b)
+    layer.set_weights([kernel, recurrent, bias])
+    assert np.array_equal(bias, b[:6] + b[6:])
+    with pytest.raises(ValueError, match="PyTorch's GRU has not"):
+        layers.recurrent_weights(layer, "torch", w, r, b[:6], b[6:])

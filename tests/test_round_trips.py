@@ -50,7 +50,7 @@ ROWS = {
     "Dropout": (lambda: layers.Dropout(0.25), FLAT),
     "Embedding": (lambda: layers.Embedding(9, 3, mask_zero=True), (5,)),
     "Feedback": (lambda: layers.Feedback([Dense(4, "tanh"), Dense(2)], delays=(1, 3)), TIME),
-    "GRU": (lambda: layers.GRU(3, return_sequences=True, recurrent_dropout=0.2), TIME),
+    "GRU": (lambda: layers.GRU(3, reset_after=False, recurrent_dropout=0.2), TIME),
     "GroupNormalization": (lambda: layers.GroupNormalization(2), IMAGE),
     "LSTM": (lambda: layers.LSTM(3, go_backwards=True, unit_forget_bias=False), TIME),
     "Masking": (lambda: layers.Masking(2.0), TIME),

@@ -226,7 +226,7 @@ class Recurrent(Layer):
         if drops:
             ones = np.ones((batch, self.units), self.dtype)
             operands.append(self._drop(x, ones, self.recurrent_dropout))
-        sequence, *last = _core.apply(self.op, tuple(operands), self._attrs())
+        sequence, *last = self._run(operands)
         for stored, new in zip(self._stored(), last, strict=False):
             if isinstance(new, Value):
                 _core.apply("assign", (stored, new))
@@ -234,6 +234,10 @@ class Recurrent(Layer):
                 stored[...] = new
         y = with_mask(sequence, mask) if self.return_sequences else last[0]
         return (y, *last) if self.return_state else y
+
+    def _run(self, operands: list[Any]) -> Any:
+        """(all states, the last ones) of x, kernels, bias, states, mask, scale."""
+        return _core.apply(self.op, tuple(operands), self._attrs())
 
     def _drop(self, x: Any, ones: Any, rate: float) -> Any:
         """Ones with dropout, in the graph of x: drawn anew for each step of training."""
@@ -360,9 +364,14 @@ class GRU(_Gated):
         g = activation(x_t kernel + bias_0 + r (h_(t-1) recurrent_kernel + bias_1))
         h_t = z h_(t-1) + (1 - z) g
 
-    Arguments as `SimpleRNN`'s; kernels hold z, r, g side by side, bias is (2, 3 units).
+    or, with reset_after=False, before it, as in the paper:
 
-    Raises ValueError for reset_after=False, which there is not.
+        g = activation(x_t kernel + bias + (r h_(t-1)) recurrent_kernel)
+
+    Arguments as `SimpleRNN`'s; kernels hold z, r, g side by side, bias is (2, 3 units), or
+    (3 units,) with reset_after=False. That form is not one operator over all of time: it is
+    unrolled into some operators a step, so it is slower and meant for weights that others
+    have trained.
 
     Source: Cho et al., EMNLP 2014.
 
@@ -375,11 +384,55 @@ class GRU(_Gated):
 
     def __init__(self, units: int, *args: Any, reset_after: bool = True, **keywords: Any) -> None:
         super().__init__(units, *args, **keywords)
-        if not reset_after:
-            raise ValueError("GRU: reset_after=False is not available; leave it True")
+        self.reset_after = bool(reset_after)
 
     def _bias_shape(self) -> tuple[int, ...]:
-        return (2, 3 * self.units)
+        return (2, 3 * self.units) if self.reset_after else (3 * self.units,)
+
+    def _run(self, operands: list[Any]) -> Any:
+        return super()._run(operands) if self.reset_after else self._unrolled(*operands)
+
+    def _unrolled(
+        self, x: Any, kernel: Any, recurrent: Any, bias: Any, h: Any = None, mask: Any = None,
+        scale: Any = None,
+    ) -> tuple[Any, Any]:  # fmt: skip
+        """(all states, the last), the operands being those of the operator `gru`."""
+        apply, units = _core.apply, self.units
+        batch, steps = x.shape[:2]
+
+        def part(v: Any, begin: tuple[int, ...], size: tuple[int, ...]) -> Any:
+            return apply("slice", (v,), {"begin": begin, "size": size})
+
+        def active(v: Any, name: str | None) -> Any:
+            return v if name is None else apply(name, (v,))
+
+        if h is None:
+            h = constant(np.zeros((batch, units), self.dtype), x)
+        gates = part(recurrent, (0, 0), (units, 2 * units))
+        inner = part(recurrent, (0, 2 * units), (units, units))
+        inputs = apply("dense", (x, kernel, bias))  # (batch, steps, 3 units), for all steps at once
+        seen = []
+        for t in range(steps)[:: -1 if self.go_backwards else 1]:
+            now = apply("reshape", (part(inputs, (0, t, 0), (-1, 1, -1)),),
+                        {"shape": (batch, 3 * units)})  # fmt: skip
+            old = h if scale is None else apply("multiply", (h, scale))
+            both = apply("add", (part(now, (0, 0), (-1, 2 * units)), apply("matmul", (old, gates))))
+            both = active(both, self._gate)
+            z, r = (part(both, (0, k * units), (-1, units)) for k in (0, 1))
+            g = apply("matmul", (apply("multiply", (r, old)), inner))
+            g = active(apply("add", (part(now, (0, 2 * units), (-1, units)), g)), self._activation)
+            step = apply("multiply", (apply("subtract", (1.0, z)), apply("subtract", (g, h))))
+            if mask is not None:  # h_t - h_(t-1) = (1 - z) (g - h_(t-1)), or 0
+                counts = apply("abs", (part(mask, (0, t), (-1, 1)),))
+                counts = apply("minimum", (apply("multiply", (counts, 1e30)), 1.0))
+                counts = apply("stop_gradient", (counts,))
+                step = apply("multiply", (step, counts))
+            h = apply("add", (h, step))
+            seen.append(apply("reshape", (h,), {"shape": (batch, 1, units)}))
+        while len(seen) > 1:  # an operator takes at most 16 values
+            seen = [apply("concatenate", tuple(seen[k : k + 16]), {"axis": 1})
+                    for k in range(0, len(seen), 16)]  # fmt: skip
+        return seen[0], h
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "reset_after": True}
+        return {**super().get_config(), "reset_after": self.reset_after}

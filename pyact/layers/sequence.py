@@ -294,7 +294,8 @@ def recurrent_weights(layer: Recurrent, source: str, *arrays: Any) -> list[Any]:
     source "torch": weight_ih (gates units, features), weight_hh (gates units, units),
     bias_ih and bias_hh (gates units,). source "onnx": one direction of W (gates units,
     features), R (gates units, units) and, where there is one, B (2 gates units,); a GRU
-    must have linear_before_reset=1. The layer's use_bias says whether biases are wanted.
+    with linear_before_reset=0 needs a layer with reset_after=False. The layer's
+    use_bias says whether biases are wanted.
 
     Raises ValueError for another source, number of arrays, or shape.
 
@@ -307,6 +308,10 @@ def recurrent_weights(layer: Recurrent, source: str, *arrays: Any) -> list[Any]:
     """
     if source not in ("torch", "onnx"):
         raise unknown("source", source, ["torch", "onnx"])
+    if source == "torch" and isinstance(layer, GRU) and not layer.reset_after:
+        raise ValueError(
+            f"recurrent_weights: layer {layer.name!r} has reset_after=False, PyTorch's GRU has not"
+        )
     kind = next(c.__name__ for c in (GRU, LSTM, Recurrent) if isinstance(layer, c))
     order = _ORDERS["SimpleRNN" if kind == "Recurrent" else kind, source]
     given = [np.asarray(a) for a in arrays]
@@ -333,5 +338,6 @@ def recurrent_weights(layer: Recurrent, source: str, *arrays: Any) -> list[Any]:
     found = [ours(a) for a in given]
     if not layer.use_bias:
         return found
-    bias = np.stack(found[2:]) if isinstance(layer, GRU) else found[2] + found[3]
+    apart = isinstance(layer, GRU) and layer.reset_after
+    bias = np.stack(found[2:]) if apart else found[2] + found[3]
     return [*found[:2], bias]
