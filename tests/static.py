@@ -37,12 +37,13 @@ PLANT = """
 int pa_planted(long n);
 int pa_planted(long n)
 {
-    int a[4] = {0};
+    int a[4] = {1, 2, 3, 4};
     char *leak = malloc(8);
-    if (leak)
-        leak[0] = 1;
-    a[n & 1 ? 7 : 0] = 1;
-    return n;
+    if (!leak)
+        return 0;
+    leak[0] = 1;
+    a[n & 1 ? 7 : 0] = leak[0];
+    return n + a[1];
 }
 """
 
@@ -90,7 +91,7 @@ def analyzer(csrc):
     # where the analyzer of gcc 12 does not see what holds between fields or functions
     quiet = ["-Wno-analyzer-use-of-uninitialized-value", "-Wno-analyzer-null-argument"]
     return compile_all(
-        csrc, "analyzer", ["-O1", "-fanalyzer", "-Wno-conversion", *quiet, "-S", "-o", os.devnull],
+        csrc, "analyzer", ["-fanalyzer", "-Wno-conversion", *quiet, "-S", "-o", os.devnull],
         lambda path, flags: not any(f.startswith("-m") or "IS_DOUBLE" in f for f in flags),
     )  # fmt: skip
 
