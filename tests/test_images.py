@@ -12,7 +12,7 @@ from oracle import normal
 from reference import ROWS
 
 import pyact
-from pyact import layers, ops
+from pyact import _core, layers, ops
 
 
 def near(got: Any, want: Any) -> None:
@@ -426,3 +426,32 @@ def test_transposed_layers_refuse():
             layers.Conv2DTranspose(3, 3, 2, output_padding=padding)
     with pytest.raises(ValueError, match="expected 4 axes"):
         layers.Conv2DTranspose(3, 3)(np.ones((2, 5, 5)))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "attrs",
+    [{}, {"padding": (2, 1, 0, 2)}, {"strides": (2, 1), "dilation": (2, 1)}, {"strides": (1, 2)}],
+)
+@pytest.mark.parametrize("kernel", [(5, 5, 6, 16), (7, 3, 6, 20), (3, 6, 6, 3)])
+def test_gradients_where_few_places_of_dz_are_not_zero(kernel, attrs, dtype):
+    """They are walked alone; the gradients are linear in dz, whatever way is taken."""
+    rng = np.random.default_rng(0)
+    x, k = rng.normal(size=(3, 15, 14, 6)).astype(dtype), rng.normal(size=kernel).astype(dtype)
+    bias = rng.normal(size=kernel[3]).astype(dtype)
+
+    def gradients(dz, x=x):
+        tape = _core.Tape()
+        leaves = tuple(tape.leaf(v) for v in (x, k, bias))
+        y = tape.apply("conv2d", leaves, attrs)
+        return [g.numpy() for g in tape.gradient(y, leaves, dz)]
+
+    shape = _core.apply("conv2d", (x, k, bias), attrs).shape
+    dense = rng.normal(size=shape).astype(dtype)
+    few = dense * (rng.random(shape) < 0.25)
+    many = dense + few
+    limit = 2e-5 if dtype == "float32" else 1e-13
+    for part, whole, rest in zip(gradients(few), gradients(many), gradients(dense), strict=True):
+        np.testing.assert_allclose(part, whole - rest, rtol=0, atol=limit * np.abs(whole).max())
+    x[1, 6, 6, 2] = np.inf  # and 0 times it is not 0
+    assert np.isnan(gradients(few, x)[1]).any()

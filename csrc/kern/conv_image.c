@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "kern/conv_sparse.h"
 #include "kern/gemm_bias.h"
 #include "simd/simd.h"
 
@@ -48,8 +49,9 @@ static size_t chunks_of(const pa_conv *g)
 
 typedef struct layout { /* reals */
     size_t shared;      /* the kernel, laid out; then for each chunk: */
-    size_t frame, dz, columns, dframe, partial, dbias, each;
+    size_t frame, dz, columns, dframe, room, partial, dbias, sparse, each;
     size_t chunks, forward;
+    bool may_sparse;
 } layout;
 
 static size_t line(size_t n)
@@ -67,9 +69,12 @@ static layout layout_of(const pa_conv *g)
     s.dz = s.frame + image;
     s.columns = s.dz + line(g->OH * g->OW * g->O + PA_CONV_SLACK);
     s.dframe = s.columns + line(g->thin ? 0 : PA_(pa_conv_columns)(g));
-    s.partial = s.dframe + image;
+    s.may_sparse = PA_(pa_sparse_fits)(g);
+    s.room = s.dframe + image;
+    s.partial = s.room + line(s.may_sparse ? PA_(pa_sparse_room)(g) : 0);
     s.dbias = s.partial + line(g->thin ? 0 : g->kh * g->kw * g->Cg * g->O);
-    s.each = s.dbias + line(g->thin ? PA_(pa_thin_table)(g) : 2 * g->O);
+    s.sparse = s.dbias + line(g->thin ? PA_(pa_thin_table)(g) : 2 * g->O);
+    s.each = s.sparse + line(s.may_sparse ? PA_(pa_sparse_sums)(g) : 0);
     if (g->thin) {
         s.shared = line(PA_(pa_thin_table)(g));
     } else {
@@ -86,8 +91,8 @@ bool PA_(pa_conv_scratch)(const pa_conv *g, size_t *n)
     const double image = (double)g->Hp * (double)g->Wp * (double)(g->thin ? g->O : g->C);
     const double kernel =
         (double)g->kh * (double)g->kw * ((double)g->Cg + 64) * ((double)g->O + 64) * 16;
-    const double result =
-        (double)g->OH * (double)g->OW * ((double)g->O + (double)g->kw * (double)g->Cg);
+    const double result = (double)g->OH * (double)g->OW *
+                          ((double)g->O + (double)g->kw * (double)g->Cg + 128);
     if ((image + kernel + result) * 64 * MAX_CHUNKS > (double)(PTRDIFF_MAX / 2))
         return false;
     const layout s = layout_of(g);
@@ -140,6 +145,7 @@ static void out_of_frame(const pa_conv *g, const real *frame, real *x)
 typedef struct chunked {
     const pa_conv_job *w;
     layout s;
+    bool may_sparse; /* backward: the shape may, and the kernel is finite */
 } chunked;
 
 static real *chunk_scratch(const chunked *q, ptrdiff_t chunk)
@@ -187,7 +193,7 @@ static void forward_chunk(void *arg, ptrdiff_t chunk, int worker)
 
 void PA_(pa_conv_forward)(const pa_conv_job *w, pa_pool *pool)
 {
-    chunked q = {w, layout_of(w->g)};
+    chunked q = {w, layout_of(w->g), false};
     if (w->g->B == 0)
         return;
     if (w->g->thin)
@@ -230,40 +236,62 @@ static const real *dz_of(const pa_conv_job *w, size_t b, size_t n, real *room)
     return room;
 }
 
-static void backward_image(const chunked *q, size_t b, bool first, real *own)
+/* What one image adds to the gradients of kernel and bias. x: of a frame, if any. */
+static void add_dkernel(const chunked *q, const real *x, bool slack, const real *dz,
+                        bool sparse, bool first, real *own)
+{
+    const pa_conv_job *w = q->w;
+    const pa_conv *g = w->g;
+    const layout *s = &q->s;
+    if (sparse) {
+        PA_(pa_sparse_dkernel)(g, x, slack, dz, own + s->room, own + s->sparse);
+        return;
+    }
+    if (g->thin) {
+        PA_(pa_thin_dkernel)(g, x, dz, own + s->dbias);
+        return;
+    }
+    if (w->dkernel)
+        PA_(pa_conv_dkernel)(g, x, dz, !first, own + s->partial);
+    if (w->dbias) {
+        real *sum = own + s->dbias, *one = sum + g->O;
+        PA_(pa_bias_grad)(NULL, g->OH * g->OW, g->O, dz, NULL, NULL, one);
+        for (size_t o = 0; o < g->O; o++)
+            sum[o] += one[o];
+    }
+}
+
+/* `first`: nothing has been written into `partial`. Returns whether nothing still is. */
+static bool backward_image(const chunked *q, size_t b, bool first, real *own)
 {
     const pa_conv_job *w = q->w;
     const pa_conv *g = w->g;
     const layout *s = &q->s;
     const size_t in = g->H * g->W * g->C, out = g->OH * g->OW * g->O;
+    const bool frame = framed(g);
     const real *dz = dz_of(w, b, out, own + s->dz), *x = w->x + b * in;
-    if (framed(g) && (w->dkernel || (g->thin && w->dbias))) {
-        into_frame(g, x, own + s->frame);
-        x = own + s->frame;
-    }
-    if (g->thin && (w->dkernel || w->dbias)) {
-        PA_(pa_thin_dkernel)(g, x, dz, own + s->dbias);
-    } else if (!g->thin) {
-        if (w->dkernel)
-            PA_(pa_conv_dkernel)(g, x, dz, !first, own + s->partial);
-        if (w->dbias) {
-            real *sum = own + s->dbias, *one = sum + g->O;
-            PA_(pa_bias_grad)(NULL, g->OH * g->OW, g->O, dz, NULL, NULL, one);
-            for (size_t o = 0; o < g->O; o++)
-                sum[o] += one[o];
+    const bool sparse = q->may_sparse && PA_(pa_sparse_pays)(g, dz, x);
+    if (w->dkernel || w->dbias) {
+        if (frame) {
+            into_frame(g, x, own + s->frame);
+            x = own + s->frame;
         }
+        add_dkernel(q, x, frame || b + 1 < g->B, dz, sparse, first, own);
     }
+    first = first && sparse;
     if (!w->dx)
-        return;
-    real *dx = w->dx + b * in, *to = framed(g) ? own + s->dframe : dx;
-    memset(to, 0,
-           (framed(g) ? g->Hp * g->Wp * (g->thin ? g->O : g->C) : in) * sizeof *to);
+        return first;
+    real *dx = w->dx + b * in, *to = frame ? own + s->dframe : dx;
+    memset(to, 0, (frame ? g->Hp * g->Wp * (g->thin ? g->O : g->C) : in) * sizeof *to);
     if (g->thin)
         PA_(pa_thin_dimage)(g, dz, w->scratch, to);
+    else if (sparse)
+        PA_(pa_sparse_dimage)(g, dz, w->scratch, frame, to);
     else
         PA_(pa_conv_dimage)(g, dz, w->scratch, own + s->columns, to);
-    if (framed(g))
+    if (frame)
         out_of_frame(g, to, dx);
+    return first;
 }
 
 static void backward_chunk(void *arg, ptrdiff_t chunk, int worker)
@@ -277,15 +305,17 @@ static void backward_chunk(void *arg, ptrdiff_t chunk, int worker)
     /* the last line of dz that vectors may read */
     memset(own + q->s.columns - PA_CONV_SLACK, 0, PA_CONV_SLACK * sizeof *own);
     memset(own + q->s.partial, 0, (q->s.each - q->s.partial) * sizeof *own);
+    bool first = true;
     for (size_t b = lo; b < hi; b++)
-        backward_image(q, b, b == lo, own);
+        first = backward_image(q, b, first, own);
 }
 
-/* sum[i] = sum of the chunks' parts. sum: (n). */
+/* sum[i] = sum of the chunks' parts. sum: (n), the first part or elsewhere. */
 static void combine(const chunked *q, size_t offset, real *sum, size_t n)
 {
     const real *part = chunk_scratch(q, 0) + offset;
-    memcpy(sum, part, n * sizeof *sum);
+    if (sum != part)
+        memcpy(sum, part, n * sizeof *sum);
     for (size_t k = 1; k < q->s.chunks; k++) {
         part += q->s.each;
         for (size_t i = 0; i < n; i++)
@@ -296,7 +326,10 @@ static void combine(const chunked *q, size_t offset, real *sum, size_t n)
 void PA_(pa_conv_backward)(const pa_conv_job *w, pa_pool *pool)
 {
     const pa_conv *g = w->g;
-    chunked q = {w, layout_of(g)};
+    chunked q = {w, layout_of(g), false};
+    q.may_sparse =
+        q.s.may_sparse &&
+        (!w->dx || PA_(pa_sparse_finite)(w->kernel, g->kh * g->kw * g->C * g->O));
     if (w->dx && g->thin)
         PA_(pa_thin_pack)(g, w->kernel, NULL, w->scratch);
     else if (w->dx)
@@ -311,5 +344,10 @@ void PA_(pa_conv_backward)(const pa_conv_job *w, pa_pool *pool)
             combine(&q, q.s.partial, w->dkernel, g->kh * g->kw * g->Cg * g->O);
         if (w->dbias)
             combine(&q, q.s.dbias, w->dbias, g->O);
+    }
+    if (q.may_sparse && (w->dkernel || w->dbias)) {
+        real *sums = chunk_scratch(&q, 0) + q.s.sparse;
+        combine(&q, q.s.sparse, sums, PA_(pa_sparse_sums)(g));
+        PA_(pa_sparse_fold)(g, sums, w->dkernel, w->dbias);
     }
 }

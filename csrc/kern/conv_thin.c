@@ -5,7 +5,15 @@
 #include "kern/conv.h"
 #include "kern/gemm_tile.h" /* PA_UNROLL */
 
-enum { MOST_ROWS = 3, MOST_VECS = 4, MOST_TAPS = 7 };
+enum { MOST_ROWS = 3, MOST_VECS = 4 };
+
+/* With many registers a row of the image, once loaded, serves all the rows of the kernel:
+ * two loads in three cross a cache line, and there each costs two. */
+#if TILE_ROWS >= 12
+enum { TALL = 7, TAP_ROWS = 5, TAP_COLS = 5 };
+#else
+enum { TALL = 3, TAP_ROWS = 3, TAP_COLS = 3 };
+#endif
 
 typedef struct lane_set { /* the vectors of one residue along a row */
     size_t count;         /* vectors */
@@ -102,6 +110,56 @@ PA_INLINE void tile(const int rows, const int vecs, const area *t, const real *x
     }
 }
 
+/* The same for a kernel `kh` high without stride or dilation, TALL rows high: each row of
+ * the image meets the rows of the result that see it. */
+PA_INLINE void tall(const int kh, const int vecs, const area *t, const real *x,
+                    const real *table, real *y, int last)
+{
+    vr acc[TALL][MOST_VECS];
+    const pa_conv *g = t->g;
+    const ptrdiff_t width = (ptrdiff_t)(g->period * VR_N);
+    PA_UNROLL
+    for (int i = 0; i < TALL; i++) {
+        PA_UNROLL
+        for (int j = 0; j < vecs; j++)
+            acc[i][j] = vr_zero();
+    }
+    const ptrdiff_t xv = t->xv, next = (ptrdiff_t)(g->dw * g->O);
+    const ptrdiff_t row = width * (ptrdiff_t)g->kw;
+    PA_UNROLL
+    for (int k = 0; k < TALL + kh - 1; k++) {
+        const real *p = x + k * t->xr, *w = table + k * row;
+        for (size_t kx = g->kw; kx > 0; kx--, p += next, w += width) {
+            vr v[MOST_VECS];
+            PA_UNROLL
+            for (int j = 0; j < vecs; j++)
+                v[j] = vr_load(p + j * xv);
+            PA_UNROLL
+            for (int i = 0; i < TALL; i++) {
+                if (i > k || k - i >= kh)
+                    continue;
+                const vr wi = vr_load(w - i * row);
+                PA_UNROLL
+                for (int j = 0; j < vecs; j++)
+                    acc[i][j] = vr_fma(wi, v[j], acc[i][j]);
+            }
+        }
+    }
+    const vr bias = vr_load(table + kh * row);
+    PA_UNROLL
+    for (int i = 0; i < TALL; i++) {
+        PA_UNROLL
+        for (int j = 0; j < vecs; j++) {
+            const int n = j == vecs - 1 ? last : t->n;
+            real *at = y + i * t->yr + j * t->yv;
+            if (n == VR_N)
+                vr_store(at, vr_add(acc[i][j], bias));
+            else
+                vr_store_n(at, vr_add(acc[i][j], bias), n);
+        }
+    }
+}
+
 typedef void tile_kernel(const area *t, const real *x, const real *table, real *y,
                          int last);
 #define TILE(rows, vecs)                                                                 \
@@ -121,99 +179,179 @@ static tile_kernel *const tiles[MOST_ROWS][MOST_VECS] = {
 };
 /* clang-format on */
 
+#define TALL_TILE(kh, vecs)                                                              \
+    static void tall_##kh##x##vecs(const area *t, const real *x, const real *table,      \
+                                   real *y, int last)                                    \
+    {                                                                                    \
+        tall(kh, vecs, t, x, table, y, last);                                            \
+    }
+/* clang-format off */
+TALL_TILE(3, 1) TALL_TILE(3, 2) TALL_TILE(3, 3) TALL_TILE(3, 4)
+TALL_TILE(5, 1) TALL_TILE(5, 2) TALL_TILE(5, 3) TALL_TILE(5, 4)
+static tile_kernel *const talls[2][MOST_VECS] = {
+    {tall_3x1, tall_3x2, tall_3x3, tall_3x4},
+    {tall_5x1, tall_5x2, tall_5x3, tall_5x4},
+};
+/* clang-format on */
+
+static void image_rows(const pa_conv *g, tile_kernel *const *kernels, const real *x,
+                       const real *table, real *y)
+{
+    for (size_t r = 0; r < g->period; r++, x += VR_N, table += VR_N, y += VR_N) {
+        const lane_set s = residue(g, r);
+        const area t = {g,   (ptrdiff_t)(g->sh * g->Wp * g->O),
+                        s.x, (ptrdiff_t)(g->OW * g->O),
+                        s.y, s.n};
+        for (size_t v = 0; v < s.count; v += MOST_VECS) {
+            const size_t left = s.count - v;
+            const size_t vecs = left < MOST_VECS ? left : MOST_VECS;
+            kernels[vecs - 1](&t, x + (ptrdiff_t)v * s.x, table, y + (ptrdiff_t)v * s.y,
+                              vecs == left ? s.last : s.n);
+        }
+    }
+}
+
 void PA_(pa_thin_image)(const pa_conv *g, const real *x, const real *table, real *y)
 {
-    for (size_t oy = 0; oy < g->OH; oy += MOST_ROWS) {
-        const size_t rows = g->OH - oy < MOST_ROWS ? g->OH - oy : MOST_ROWS;
-        for (size_t r = 0; r < g->period; r++) {
-            const lane_set s = residue(g, r);
-            const area t = {g,   (ptrdiff_t)(g->sh * g->Wp * g->O),
-                            s.x, (ptrdiff_t)(g->OW * g->O),
-                            s.y, s.n};
-            const real *xr = x + oy * g->sh * g->Wp * g->O + r * VR_N;
-            real *yr = y + oy * g->OW * g->O + r * VR_N;
-            for (size_t v = 0; v < s.count; v += MOST_VECS) {
-                const size_t left = s.count - v;
-                const size_t vecs = left < MOST_VECS ? left : MOST_VECS;
-                tiles[rows - 1][vecs - 1](&t, xr + (ptrdiff_t)v * s.x, table + r * VR_N,
-                                          yr + (ptrdiff_t)v * s.y,
-                                          vecs == left ? s.last : s.n);
-            }
+    const bool high = g->sh == 1 && g->dh == 1 && (g->kh == 3 || g->kh == 5);
+    const size_t next = g->sh * g->Wp * g->O;
+    for (size_t oy = 0; oy < g->OH;) {
+        const size_t left = g->OH - oy;
+        size_t rows = left < MOST_ROWS ? left : MOST_ROWS;
+        tile_kernel *const *kernels = tiles[rows - 1];
+        if (high && left >= TALL) {
+            rows = TALL;
+            kernels = talls[g->kh == 5];
         }
+        image_rows(g, kernels, x + oy * next, table, y + oy * g->OW * g->O);
+        oy += rows;
     }
 }
 
 /* ---- gradient of the kernel and the bias ---------------------------------------------
  */
 
-/* `taps` places of a row of the kernel, and, if `bias`, the sum of dz. Lanes beyond n are
- * loaded as 0 on both sides: what lies there may be infinite. */
-PA_INLINE void gather(const int taps, const pa_conv *g, const lane_set *s, const real *x,
-                      const real *dz, bool bias, real *table, real *sums)
+/* Lanes beyond n are loaded as 0 on both sides: what lies there may be infinite. */
+PA_INLINE vr lanes(const real *p, int n)
 {
-    vr acc[MOST_TAPS], sum = vr_zero();
+    return n == VR_N ? vr_load(p) : vr_load_n(p, n);
+}
+
+/* `high` x `wide` places of the kernel, from the rows [from, end) of dz under the first
+ * of them, and those before under the others: so a row of the image, once loaded, serves
+ * them all. */
+PA_INLINE void gather(const int high, const int wide, const pa_conv *g, const lane_set *s,
+                      const real *x, const real *dz, size_t from, size_t end, real *table)
+{
+    vr acc[TAP_ROWS][TAP_COLS];
     PA_UNROLL
-    for (int k = 0; k < taps; k++)
-        acc[k] = vr_zero();
-    const ptrdiff_t next = (ptrdiff_t)(g->dw * g->O), xs = s->x, ys = s->y;
-    const size_t whole = s->n < VR_N ? 0 : s->count - (s->last < VR_N);
-    for (size_t oy = 0; oy < g->OH; oy++) {
+    for (int i = 0; i < high; i++) {
+        PA_UNROLL
+        for (int k = 0; k < wide; k++)
+            acc[i][k] = vr_zero();
+    }
+    const ptrdiff_t next = (ptrdiff_t)(g->dw * g->O), row = (ptrdiff_t)(g->OW * g->O);
+    const ptrdiff_t xs = s->x, ys = s->y;
+    for (size_t oy = from; oy < end; oy++) {
         const real *xv = x + oy * g->sh * g->Wp * g->O, *dv = dz + oy * g->OW * g->O;
-        for (size_t v = 0; v < whole; v++, xv += xs, dv += ys) {
-            const vr d = vr_load(dv);
-            sum = vr_add(sum, d);
+        for (size_t v = 0; v < s->count; v++, xv += xs, dv += ys) {
+            const int n = v + 1 < s->count ? s->n : s->last;
+            vr xk[TAP_COLS];
             PA_UNROLL
-            for (int k = 0; k < taps; k++)
-                acc[k] = vr_fma(d, vr_load(xv + k * next), acc[k]);
-        }
-        for (size_t v = whole; v < s->count; v++, xv += xs, dv += ys) {
-            const vr d = vr_load_n(dv, s->last);
-            sum = vr_add(sum, d);
+            for (int k = 0; k < wide; k++)
+                xk[k] = lanes(xv + k * next, n);
             PA_UNROLL
-            for (int k = 0; k < taps; k++)
-                acc[k] = vr_fma(d, vr_load_n(xv + k * next, s->last), acc[k]);
+            for (int i = 0; i < high; i++) {
+                const vr d = lanes(dv - i * row, n);
+                PA_UNROLL
+                for (int k = 0; k < wide; k++)
+                    acc[i][k] = vr_fma(d, xk[k], acc[i][k]);
+            }
         }
     }
     const size_t width = g->period * VR_N;
     PA_UNROLL
-    for (int k = 0; k < taps; k++, table += width)
-        vr_store(table, vr_add(vr_load(table), acc[k]));
-    if (bias)
-        vr_store(sums, vr_add(vr_load(sums), sum));
+    for (int i = 0; i < high; i++) {
+        PA_UNROLL
+        for (int k = 0; k < wide; k++) {
+            real *at = table + ((size_t)i * g->kw + (size_t)k) * width;
+            vr_store(at, vr_add(vr_load(at), acc[i][k]));
+        }
+    }
 }
 
 typedef void gather_kernel(const pa_conv *g, const lane_set *s, const real *x,
-                           const real *dz, bool bias, real *table, real *sums);
-#define GATHER(taps)                                                                     \
-    static void gather_##taps(const pa_conv *g, const lane_set *s, const real *x,        \
-                              const real *dz, bool bias, real *table, real *sums)        \
+                           const real *dz, size_t from, size_t end, real *table);
+#define GATHER(high, wide)                                                               \
+    static void gather_##high##x##wide(const pa_conv *g, const lane_set *s,              \
+                                       const real *x, const real *dz, size_t from,       \
+                                       size_t end, real *table)                          \
     {                                                                                    \
-        gather(taps, g, s, x, dz, bias, table, sums);                                    \
+        gather(high, wide, g, s, x, dz, from, end, table);                               \
     }
 /* clang-format off */
-GATHER(1) GATHER(2) GATHER(3) GATHER(4) GATHER(5) GATHER(6) GATHER(7)
-static gather_kernel *const gathers[MOST_TAPS] = {
-    gather_1, gather_2, gather_3, gather_4, gather_5, gather_6, gather_7,
+GATHER(1, 1) GATHER(1, 2) GATHER(1, 3) GATHER(3, 1) GATHER(3, 2) GATHER(3, 3)
+#if TILE_ROWS >= 12
+GATHER(1, 4) GATHER(1, 5) GATHER(3, 4) GATHER(3, 5)
+GATHER(5, 1) GATHER(5, 2) GATHER(5, 3) GATHER(5, 4) GATHER(5, 5)
+static gather_kernel *const gathers[3][TAP_COLS] = {
+    {gather_1x1, gather_1x2, gather_1x3, gather_1x4, gather_1x5},
+    {gather_3x1, gather_3x2, gather_3x3, gather_3x4, gather_3x5},
+    {gather_5x1, gather_5x2, gather_5x3, gather_5x4, gather_5x5},
 };
+#else
+static gather_kernel *const gathers[2][TAP_COLS] = {
+    {gather_1x1, gather_1x2, gather_1x3},
+    {gather_3x1, gather_3x2, gather_3x3},
+};
+#endif
 /* clang-format on */
+
+/* The places [kx, kx + wide) of `high` rows of the kernel, x and table at the first. */
+static void gather_rows(const pa_conv *g, const lane_set *s, size_t high, size_t wide,
+                        const real *x, const real *dz, real *table)
+{
+    const size_t row = g->period * VR_N * g->kw, OH = g->OH, lost = high - 1;
+    if (OH > lost)
+        gathers[high / 2][wide - 1](g, s, x, dz, lost, OH, table);
+    for (size_t i = 0; lost > 0 && i < high; i++) { /* what is not under all of them */
+        const real *xi = x + i * g->Wp * g->O;
+        const size_t before = OH > lost ? lost - i : OH;
+        gathers[0][wide - 1](g, s, xi, dz, 0, before, table + i * row);
+        if (OH > lost)
+            gathers[0][wide - 1](g, s, xi, dz, OH - i, OH, table + i * row);
+    }
+}
+
+static void sum_rows(const pa_conv *g, const lane_set *s, const real *dz, real *sums)
+{
+    vr sum = vr_zero();
+    for (size_t oy = 0; oy < g->OH; oy++, dz += g->OW * g->O)
+        for (size_t v = 0; v < s->count; v++)
+            sum = vr_add(
+                sum, lanes(dz + (ptrdiff_t)v * s->y, v + 1 < s->count ? s->n : s->last));
+    vr_store(sums, vr_add(vr_load(sums), sum));
+}
 
 void PA_(pa_thin_dkernel)(const pa_conv *g, const real *x, const real *dz, real *table)
 {
     const size_t width = g->period * VR_N;
-    for (size_t r = 0; r < g->period; r++) {
+    const bool shared = g->sh == 1 && g->dh == 1;
+    for (size_t r = 0; r < g->period; r++, x += VR_N, dz += VR_N, table += VR_N) {
         const lane_set s = residue(g, r);
         if (s.count == 0)
             continue;
-        for (size_t ky = 0; ky < g->kh; ky++)
-            for (size_t kx = 0; kx < g->kw; kx += MOST_TAPS) {
-                const size_t left = g->kw - kx;
-                const size_t taps = left < MOST_TAPS ? left : MOST_TAPS;
-                gathers[taps - 1](g, &s,
-                                  x + (ky * g->dh * g->Wp + kx * g->dw) * g->O + r * VR_N,
-                                  dz + r * VR_N, ky + kx == 0,
-                                  table + (ky * g->kw + kx) * width + r * VR_N,
-                                  table + g->kh * g->kw * width + r * VR_N);
+        sum_rows(g, &s, dz, table + g->kh * g->kw * width);
+        for (size_t ky = 0, high; ky < g->kh; ky += high) {
+            const size_t left = g->kh - ky;
+            high = shared && left >= TAP_ROWS ? TAP_ROWS : shared && left >= 3 ? 3 : 1;
+            for (size_t kx = 0, wide; kx < g->kw; kx += wide) {
+                wide = g->kw - kx < TAP_COLS ? g->kw - kx : TAP_COLS;
+                gather_rows(g, &s, high, wide,
+                            x + (ky * g->dh * g->Wp + kx * g->dw) * g->O, dz,
+                            table + (ky * g->kw + kx) * width);
             }
+        }
     }
 }
 

@@ -19,82 +19,118 @@ PA_INLINE void store(real *p, vr v, int n)
         vr_store_n(p, v, n);
 }
 
-typedef struct spot { /* one window: the first of its pixels, and how many */
-    const real *x;
-    size_t rows, cols, pixel, row; /* elements from pixel to pixel, from row to row */
-} spot;
-
-PA_INLINE vr largest(const spot *s, size_t ch, int n)
+/* A window's pixels, `pixel` elements apart, its rows `row`. Inlined with rows and cols
+ * known for the usual windows. */
+PA_INLINE vr largest(const real *x, size_t rows, size_t cols, size_t pixel, size_t row,
+                     int n)
 {
-    vr m = load(s->x + ch, n);
-    for (size_t i = 0; i < s->rows; i++) {
-        const real *p = s->x + i * s->row + ch;
-        for (size_t j = 0; j < s->cols; j++, p += s->pixel) {
+    vr m = load(x, n);
+    for (size_t i = 0; i < rows; i++, x += row) {
+        const real *p = x;
+        for (size_t j = 0; j < cols; j++, p += pixel) {
             const vr v = load(p, n);
-            m = vr_sel(vrm_or(vr_gt(v, m), vr_ne(v, v)), v, m);
+            m = vr_sel(vr_ne(v, v), v, vr_max(v, m));
         }
     }
     return m;
 }
 
-PA_INLINE void pass_back(const spot *s, const real *y, const real *dy, real *dx,
-                         const bool apart, size_t ch, int n)
+/* What has not been given away is `left`. */
+PA_INLINE void pass_back(const real *x, size_t rows, size_t cols, size_t pixel,
+                         size_t row, vr top, vr left, real *dx, const bool apart,
+                         const bool nan, int n)
 {
-    const vr top = load(y + ch, n), zero = vr_zero();
-    const vrm nan = vr_ne(top, top);
-    vr left = load(dy + ch, n); /* what has not been given away */
-    vrm open = vr_eq(zero, zero);
-    for (size_t i = 0; i < s->rows; i++) {
-        const size_t from = i * s->row + ch;
-        for (size_t j = 0; j < s->cols; j++) {
-            const size_t at = from + j * s->pixel;
-            const vr v = load(s->x + at, n);
-            const vrm same = vrm_or(vr_eq(v, top), vrm_and(nan, vr_ne(v, v)));
-            const vrm hit = vrm_and(open, same);
-            vr part = vr_sel(hit, left, zero);
-            open = vrm_and(open, vrm_not(same));
-            store(dx + at, apart ? part : vr_add(load(dx + at, n), part), n);
+    const vr zero = vr_zero();
+    const vrm lost = vr_ne(top, top);
+    for (size_t i = 0; i < rows; i++, x += row, dx += row) {
+        const real *p = x;
+        real *to = dx;
+        for (size_t j = 0; j < cols; j++, p += pixel, to += pixel) {
+            const vr v = load(p, n);
+            vrm hit = vr_eq(v, top);
+            if (nan)
+                hit = vrm_or(hit, vrm_and(lost, vr_ne(v, v)));
+            const vr part = vr_sel(hit, left, zero);
+            left = vr_sel(hit, zero, left);
+            store(to, apart ? part : vr_add(load(to, n), part), n);
         }
     }
 }
 
-static spot spot_of(const windows *w, size_t b, size_t oy, size_t ox, size_t *first)
+typedef struct pixels { /* a row of windows: */
+    const real *x;      /* its first row of pixels */
+    size_t first, rows; /* that row's place in the image, and how many */
+} pixels;
+
+static pixels pixels_of(const windows *w, size_t b, size_t oy)
 {
-    size_t y0, y1, x0, x1;
+    size_t y0, y1;
     window_range(oy, w->sh, w->top, w->kh, w->H, &y0, &y1);
-    window_range(ox, w->sw, w->left, w->kw, w->W, &x0, &x1);
-    *first = ((b * w->H + y0) * w->W + x0) * w->C;
-    return (spot){w->x + *first, y1 - y0, x1 - x0, w->C, w->W * w->C};
+    const size_t first = (b * w->H + y0) * w->W * w->C;
+    return (pixels){w->x + first, first, y1 - y0};
 }
 
+/* Windows come in the order of memory, so that a vector may run on into what the next
+ * ones will write; only before an end are its lanes cut. */
 static void forward_image(const windows *w, size_t b)
 {
-    size_t first;
-    real *y = w->out + b * w->OH * w->OW * w->C;
-    for (size_t oy = 0; oy < w->OH; oy++)
-        for (size_t ox = 0; ox < w->OW; ox++, y += w->C) {
-            const spot s = spot_of(w, b, oy, ox, &first);
-            size_t ch = 0;
-            for (; ch + VR_N <= w->C; ch += VR_N)
-                vr_store(y + ch, largest(&s, ch, VR_N));
-            if (ch < w->C)
-                vr_store_n(y + ch, largest(&s, ch, (int)(w->C - ch)), (int)(w->C - ch));
+    const size_t C = w->C, row = w->W * C;
+    real *y = w->out + b * w->OH * w->OW * C, *y_end = y + w->OH * w->OW * C;
+    const real *x_end = w->x + w->B * w->H * row;
+    for (size_t oy = 0; oy < w->OH; oy++) {
+        const pixels r = pixels_of(w, b, oy);
+        const real *last = r.x + (r.rows - 1) * row;
+        for (size_t ox = 0; ox < w->OW; ox++, y += C) {
+            size_t x0, x1;
+            window_range(ox, w->sw, w->left, w->kw, w->W, &x0, &x1);
+            const bool two = r.rows == 2 && x1 - x0 == 2;
+            for (size_t ch = 0; ch < C; ch += VR_N) {
+                const real *x = r.x + x0 * C + ch;
+                const bool whole = (size_t)(y_end - y) >= ch + VR_N &&
+                                   (size_t)(x_end - last) >= (x1 - 1) * C + ch + VR_N;
+                if (two && whole)
+                    vr_store(y + ch, largest(x, 2, 2, C, row, VR_N));
+                else if (whole)
+                    vr_store(y + ch, largest(x, r.rows, x1 - x0, C, row, VR_N));
+                else {
+                    const int n = C - ch < VR_N ? (int)(C - ch) : VR_N;
+                    store(y + ch, largest(x, r.rows, x1 - x0, C, row, n), n);
+                }
+            }
         }
+    }
 }
 
+/* The same the other way round, row of pixels by row of pixels: vectors run on where
+ * every pixel is written, and end before the row does. */
 PA_INLINE void backward_windows(const windows *w, size_t b, const bool apart)
 {
-    size_t first, at = b * w->OH * w->OW * w->C;
-    for (size_t oy = 0; oy < w->OH; oy++)
-        for (size_t ox = 0; ox < w->OW; ox++, at += w->C) {
-            const spot s = spot_of(w, b, oy, ox, &first);
-            size_t ch = 0;
-            for (; ch + VR_N <= w->C; ch += VR_N)
-                pass_back(&s, w->y + at, w->dy + at, w->out + first, apart, ch, VR_N);
-            if (ch < w->C)
-                pass_back(&s, w->y + at, w->dy + at, w->out + first, apart, ch,
-                          (int)(w->C - ch));
+    const size_t C = w->C, row = w->W * C;
+    const real *y = w->y + b * w->OH * w->OW * C,
+               *y_end = w->y + w->B * w->OH * w->OW * C;
+    const real *dy = w->dy + (y - w->y);
+    for (size_t oy = 0; oy < w->OH; oy++) {
+        const pixels r = pixels_of(w, b, oy);
+        for (size_t ox = 0; ox < w->OW; ox++, y += C, dy += C) {
+            size_t x0, x1;
+            window_range(ox, w->sw, w->left, w->kw, w->W, &x0, &x1);
+            for (size_t ch = 0; ch < C; ch += VR_N) {
+                const real *x = r.x + x0 * C + ch;
+                real *dx = w->out + r.first + x0 * C + ch;
+                const bool whole =
+                    C - ch >= VR_N || (C < VR_N && w->cover && x1 * C + VR_N <= row + C &&
+                                       (size_t)(y_end - y) >= VR_N);
+                const int n = whole ? VR_N : (int)(C - ch);
+                const vr top = load(y + ch, n), left = load(dy + ch, n);
+                if (vrm_any(vr_ne(top, top)))
+                    pass_back(x, r.rows, x1 - x0, C, row, top, left, dx, apart, true, n);
+                else if (apart && whole && r.rows == 2 && x1 - x0 == 2)
+                    pass_back(x, 2, 2, C, row, top, left, dx, true, false, VR_N);
+                else
+                    pass_back(x, r.rows, x1 - x0, C, row, top, left, dx, apart, false, n);
+            }
         }
+    }
 }
 
 static void forward_chunk(void *arg, ptrdiff_t chunk, int worker)

@@ -1,0 +1,337 @@
+#include "kern/conv_sparse.h"
+
+#include "kern/gemm.h"
+#include "kern/gemm_tile.h"
+
+enum {
+    MOST_ROWS = 5, /* of the kernel, in registers with MOST_VECS vectors each */
+    MOST_VECS = 2,
+    CHAIN = 512,          /* pixels in one chain */
+    BLOCK = 1 << 13,      /* of dz, walked once for every result: first-level cache */
+    MOST_KERNEL = 1 << 17 /* reals: more leave the second-level cache */
+};
+
+/* bits: not 0. */
+PA_INLINE int lowest_bit(unsigned bits)
+{
+#if defined(__GNUC__)
+    return __builtin_ctz(bits);
+#else
+    int at = 0;
+    for (; !(bits & 1); bits >>= 1)
+        at++;
+    return at;
+#endif
+}
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* A row of the kernel for one result, in whole vectors. */
+static size_t row_of(const pa_conv *g)
+{
+    return (g->kw * g->C + VR_N - 1) / VR_N * VR_N;
+}
+
+static size_t block_rows(const pa_conv *g)
+{
+    const size_t most = least(CHAIN, BLOCK / g->O);
+    return g->OW < most ? least(most / g->OW, g->OH) : 1;
+}
+
+bool PA_(pa_sparse_fits)(const pa_conv *g)
+{
+    return g->groups == 1 && !g->thin && g->dw == 1 && VR_N > 1 &&
+           g->OW * g->O < MOST_KERNEL &&
+           (double)g->kh * (double)(g->kw * g->C + VR_N) * (double)g->O < MOST_KERNEL &&
+           (double)g->Hp * (double)g->Wp * (double)g->C < (double)INT32_MAX;
+}
+
+bool PA_(pa_sparse_finite)(const real *x, size_t n)
+{
+    const vr zero = vr_zero();
+    vr sum = zero;
+    size_t i = 0;
+    for (; i + VR_N <= n; i += VR_N)
+        sum = vr_fma(vr_load(x + i), zero, sum);
+    sum = vr_fma(vr_load_n(x + i, (int)(n - i)), zero, sum);
+    return !vrm_any(vr_ne(sum, sum));
+}
+
+bool PA_(pa_sparse_pays)(const pa_conv *g, const real *dz, const real *x)
+{
+    const size_t n = g->OH * g->OW * g->O;
+    const vr zero = vr_zero(), one = vr_set1(1);
+    double found = 0;
+    for (size_t from = 0; from < n; from += 1 << 16) { /* lanes count exactly */
+        const size_t end = n - from < 1 << 16 ? n : from + (1 << 16);
+        vr count = zero;
+        size_t i = from;
+        for (; i + VR_N <= end; i += VR_N)
+            count = vr_add(count, vr_sel(vr_ne(vr_load(dz + i), zero), one, zero));
+        const vr d = vr_load_n(dz + i, (int)(end - i));
+        count = vr_add(count, vr_sel(vr_ne(d, zero), one, zero));
+        found += (double)vr_sum(count);
+    }
+    return found < 0.4 * (double)n && PA_(pa_sparse_finite)(x, g->H * g->W * g->C);
+}
+
+/* ---- the places ----------------------------------------------------------------------
+ */
+
+#ifdef PA_REAL_IS_DOUBLE
+typedef uint64_t word;
+#else
+typedef uint32_t word;
+#endif
+
+/* The pixels of a block where result o of dz is not 0. No branch depends on a value: it
+ * would be mispredicted where it matters. dz: (pixels, O), list: (pixels). */
+static size_t find(size_t pixels, size_t O, const real *dz, int32_t *list)
+{
+    size_t n = 0;
+    for (size_t p = 0; p < pixels; p++, dz += O) {
+        word bits;
+        memcpy(&bits, dz, sizeof bits);
+        list[n] = (int32_t)p;
+        n += (word)(bits << 1) != 0;
+    }
+    return n;
+}
+
+size_t PA_(pa_sparse_room)(const pa_conv *g)
+{
+    return 2 * block_rows(g) * g->OW;
+}
+
+/* Where the pixels of a block lie in the image. at: (rows, OW). */
+static void locate(const pa_conv *g, size_t rows, int32_t *at)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < g->OW; i++)
+            *at++ = (int32_t)((r * g->sh * g->Wp + i * g->sw) * g->C);
+}
+
+/* ---- gradient of the kernel ----------------------------------------------------------
+ */
+
+typedef struct strip {   /* one result's places, and the image under them */
+    size_t n;            /* places */
+    const int32_t *list; /* (n) pixels */
+    const int32_t *at;   /* (pixels) in x */
+    const real *dz, *x;  /* the result in (pixels, O); the image */
+    size_t O, next, row; /* from row to row: of the image, of the sums */
+    int last;            /* lanes of the last vector */
+    real *bias;          /* a vector of equal sums of dz, or NULL */
+} strip;
+
+PA_INLINE void gather(const int rows, const int vecs, const strip *s, real *sums)
+{
+    vr acc[MOST_ROWS][MOST_VECS];
+    PA_UNROLL
+    for (int i = 0; i < rows; i++) {
+        PA_UNROLL
+        for (int j = 0; j < vecs; j++)
+            acc[i][j] = vr_zero();
+    }
+    const int last = s->last;
+    const size_t next = s->next, O = s->O;
+    const int32_t *at = s->at;
+    const real *dz = s->dz;
+    vr sum = vr_zero();
+    for (size_t k = 0; k < s->n; k++) {
+        const int32_t p = s->list[k];
+        const vr d = vr_set1(dz[(size_t)p * O]);
+        const real *x = s->x + at[p];
+        sum = vr_add(sum, d);
+        PA_UNROLL
+        for (int i = 0; i < rows; i++, x += next) {
+            PA_UNROLL
+            for (int j = 0; j < vecs; j++) {
+                const vr v = j < vecs - 1 || last == VR_N ? vr_load(x + j * VR_N)
+                                                          : vr_load_n(x + j * VR_N, last);
+                acc[i][j] = vr_fma(d, v, acc[i][j]);
+            }
+        }
+    }
+    if (s->bias)
+        vr_store(s->bias, vr_add(vr_load(s->bias), sum));
+    PA_UNROLL
+    for (int i = 0; i < rows; i++, sums += s->row) {
+        PA_UNROLL
+        for (int j = 0; j < vecs; j++)
+            vr_store(sums + j * VR_N, vr_add(vr_load(sums + j * VR_N), acc[i][j]));
+    }
+}
+
+typedef void gather_kernel(const strip *s, real *sums);
+#define GATHER(rows, vecs)                                                               \
+    static void gather_##rows##x##vecs(const strip *s, real *sums)                       \
+    {                                                                                    \
+        gather(rows, vecs, s, sums);                                                     \
+    }
+/* clang-format off */
+GATHER(1, 1) GATHER(2, 1) GATHER(3, 1) GATHER(4, 1) GATHER(5, 1)
+GATHER(1, 2) GATHER(2, 2) GATHER(3, 2) GATHER(4, 2) GATHER(5, 2)
+static gather_kernel *const gathers[MOST_VECS][MOST_ROWS] = {
+    {gather_1x1, gather_2x1, gather_3x1, gather_4x1, gather_5x1},
+    {gather_1x2, gather_2x2, gather_3x2, gather_4x2, gather_5x2},
+};
+/* clang-format on */
+
+/* For each result: the kernel's rows, then a vector for the bias. */
+static size_t sums_of_one(const pa_conv *g)
+{
+    return g->kh * row_of(g) + VR_N;
+}
+
+size_t PA_(pa_sparse_sums)(const pa_conv *g)
+{
+    return g->O * sums_of_one(g);
+}
+
+static void dkernel_of(const pa_conv *g, strip *s, const real *x, bool slack, real *sums)
+{
+    const size_t N = g->kw * g->C;
+    for (size_t ky = 0; ky < g->kh; ky += MOST_ROWS)
+        for (size_t j = 0; j < N; j += MOST_VECS * VR_N) {
+            const size_t rows = least(g->kh - ky, MOST_ROWS);
+            const size_t cols = least(N - j, MOST_VECS * VR_N);
+            const size_t vecs = (cols + VR_N - 1) / VR_N;
+            s->bias = ky + j == 0 ? sums + g->kh * s->row : NULL;
+            s->x = x + ky * s->next + j;
+            s->last = slack ? VR_N : (int)(cols - (vecs - 1) * VR_N);
+            gathers[vecs - 1][rows - 1](s, sums + ky * s->row + j);
+        }
+}
+
+void PA_(pa_sparse_dkernel)(const pa_conv *g, const real *x, bool slack, const real *dz,
+                            real *room, real *sums)
+{
+    const size_t most = block_rows(g), one = sums_of_one(g);
+    int32_t *at = (int32_t *)(void *)room, *list = at + most * g->OW;
+    locate(g, most, at);
+    for (size_t oy = 0; oy < g->OH; oy += most) {
+        const size_t pixels = least(most, g->OH - oy) * g->OW;
+        for (size_t o = 0; o < g->O; o++) {
+            strip s = {.at = at, .list = list, .dz = dz + oy * g->OW * g->O + o};
+            s.n = find(pixels, g->O, s.dz, list);
+            s.O = g->O;
+            s.next = g->dh * g->Wp * g->C;
+            s.row = row_of(g);
+            dkernel_of(g, &s, x + oy * g->sh * g->Wp * g->C, slack, sums + o * one);
+        }
+    }
+}
+
+void PA_(pa_sparse_fold)(const pa_conv *g, const real *sums, real *dkernel, real *dbias)
+{
+    const size_t N = g->kw * g->C, row = row_of(g);
+    for (size_t o = 0; o < g->O; o++, sums += sums_of_one(g)) {
+        for (size_t ky = 0; dkernel && ky < g->kh; ky++)
+            for (size_t k = 0; k < N; k++)
+                dkernel[(ky * N + k) * g->O + o] += sums[ky * row + k];
+        if (dbias)
+            dbias[o] += sums[g->kh * row];
+    }
+}
+
+/* ---- gradient of the image -----------------------------------------------------------
+ */
+
+typedef struct spread { /* one pixel of dz onto the rows of dx under it */
+    const real *dz, *packed;
+    size_t O, size, next; /* from row to row: of the kernel, of dx */
+    int last;             /* lanes of the last vector */
+} spread;
+
+PA_INLINE void scatter(const int rows, const int vecs, const spread *s, real *dx)
+{
+    const vr zero = vr_zero();
+    const size_t size = s->size;
+    vr acc[MOST_ROWS][MOST_VECS];
+    PA_UNROLL
+    for (int i = 0; i < rows; i++) {
+        PA_UNROLL
+        for (int j = 0; j < vecs; j++)
+            acc[i][j] = zero;
+    }
+    for (size_t o = 0; o < s->O; o += VR_N) {
+        const vr d =
+            s->O - o < VR_N ? vr_load_n(s->dz + o, (int)(s->O - o)) : vr_load(s->dz + o);
+        for (unsigned m = vrm_bits(vr_ne(d, zero)); m; m &= m - 1) {
+            const size_t at = o + (size_t)lowest_bit(m);
+            const vr di = vr_set1(s->dz[at]);
+            const real *w = s->packed + at * TILE_COLS;
+            PA_UNROLL
+            for (int i = 0; i < rows; i++, w += size) {
+                PA_UNROLL
+                for (int j = 0; j < vecs; j++)
+                    acc[i][j] = vr_fma(di, vr_load(w + j * VR_N), acc[i][j]);
+            }
+        }
+    }
+    PA_UNROLL
+    for (int i = 0; i < rows; i++, dx += s->next) {
+        PA_UNROLL
+        for (int j = 0; j < vecs; j++) {
+            real *to = dx + j * VR_N;
+            if (j < vecs - 1 || s->last == VR_N)
+                vr_store(to, vr_add(vr_load(to), acc[i][j]));
+            else
+                vr_store_n(to, vr_add(vr_load_n(to, s->last), acc[i][j]), s->last);
+        }
+    }
+}
+
+typedef void scatter_kernel(const spread *s, real *dx);
+#define SCATTER(rows, vecs)                                                              \
+    static void scatter_##rows##x##vecs(const spread *s, real *dx)                       \
+    {                                                                                    \
+        scatter(rows, vecs, s, dx);                                                      \
+    }
+/* clang-format off */
+SCATTER(1, 1) SCATTER(2, 1) SCATTER(3, 1) SCATTER(4, 1) SCATTER(5, 1)
+SCATTER(1, 2) SCATTER(2, 2) SCATTER(3, 2) SCATTER(4, 2) SCATTER(5, 2)
+static scatter_kernel *const scatters[MOST_VECS][MOST_ROWS] = {
+    {scatter_1x1, scatter_2x1, scatter_3x1, scatter_4x1, scatter_5x1},
+    {scatter_1x2, scatter_2x2, scatter_3x2, scatter_4x2, scatter_5x2},
+};
+/* clang-format on */
+
+/* The kernel's lanes beyond its row are 0, so that whole vectors may be added where there
+ * is something behind the row. */
+static void spread_pixel(const pa_conv *g, spread *s, const real *packed, real *dx,
+                         const real *end)
+{
+    const size_t N = g->kw * g->C;
+    for (size_t ky = 0; ky < g->kh; ky += MOST_ROWS)
+        for (size_t j = 0; j < N; j += TILE_COLS) {
+            const size_t rows = least(g->kh - ky, MOST_ROWS);
+            const size_t cols = least(N - j, TILE_COLS);
+            const size_t vecs = (cols + VR_N - 1) / VR_N;
+            real *to = dx + ky * s->next + j;
+            const size_t span = (rows - 1) * s->next + vecs * VR_N;
+            s->last = (size_t)(end - to) >= span ? VR_N : (int)(cols - (vecs - 1) * VR_N);
+            s->packed = packed + ky * s->size + j * g->O;
+            scatters[vecs - 1][rows - 1](s, to);
+        }
+}
+
+void PA_(pa_sparse_dimage)(const pa_conv *g, const real *dz, const real *packed,
+                           bool slack, real *dx)
+{
+    const real *end = dx + g->Hp * g->Wp * g->C + (slack ? PA_CONV_SLACK : 0);
+    spread s = {.O = g->O, .next = g->dh * g->Wp * g->C};
+    s.size = PA_(pa_gemm_packed_size)(g->kw * g->C, g->O);
+    /* neighbours overlap: they are taken kw apart, and no sum waits for the one before */
+    for (size_t phase = 0; phase < g->kw; phase++)
+        for (size_t oy = 0; oy < g->OH; oy++)
+            for (size_t ox = phase; ox < g->OW; ox += g->kw) {
+                s.dz = dz + (oy * g->OW + ox) * g->O;
+                spread_pixel(g, &s, packed, dx + (oy * g->sh * g->Wp + ox * g->sw) * g->C,
+                             end);
+            }
+}
