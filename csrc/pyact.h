@@ -195,6 +195,10 @@ typedef struct pa_loop_args {
     double *const *sums;  /* per output: where its float64 elements are added, or NULL */
     void *const *results; /* per output: (rows, ...) array that receives it, or NULL */
     int64_t *done;        /* steps finished; written during the run; may be NULL */
+    int n_watched;        /* gradients, looked at in steps that are multiples of ... */
+    int64_t watch_every;
+    const pa_tensor *watched;
+    double *squares;      /* (n_watched + 1,): adds each one's sum of squares, and 1 */
     pa_poll *poll;        /* asked about 20 times a second; may be NULL */
     void *poll_arg;
 } pa_loop_args;

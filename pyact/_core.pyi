@@ -34,6 +34,7 @@ def run_loop(
     done: NDArray[np.int64],
     progress: Callable[[], Any] | None,
     check_every: int = 0,
+    watch: tuple[tuple[NDArray[Any], ...], int, NDArray[np.float64]] | None = None,
     /,
 ) -> None: ...
 def execute(

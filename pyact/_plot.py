@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from os import PathLike
 
-    from .callbacks import History
+    from .callbacks import History, NeuronHealth
 
-__all__ = ["plot_history", "plot_images", "plot_misread"]
+__all__ = ["plot_health", "plot_history", "plot_images", "plot_misread"]
 
 
 def _pyplot() -> Any:
@@ -54,8 +54,10 @@ def plot_history(
     """
     table = history.history
     known = [n for n in table if not n.startswith("val_")]
+    curves = [n for n in known if "/" not in n]  # NeuronHealth's have a picture of their own
     known += [n[4:] for n in table if n.startswith("val_") and n[4:] not in known]
-    chosen = sorted(known, key=lambda n: n != "loss") if names is None else list(names)
+    curves += [n for n in known if n not in table]
+    chosen = sorted(curves, key=lambda n: n != "loss") if names is None else list(names)
     for name in chosen:
         if name not in known:
             raise unknown("name in the history", name, known)
@@ -92,6 +94,49 @@ def plot_history(
         figure.suptitle(title)
     _finish(figure, path)
     return grid[0]
+
+
+def plot_health(
+    health: NeuronHealth, *, title: str | None = None, path: str | PathLike[str] | None = None
+) -> Any:
+    """Saturated values, dead units and gradient norms over the epochs, one line a layer,
+    from the first layer (dark) to the last (light). path: also save the picture there.
+
+    Returns the three panels, an array of matplotlib Axes (3,).
+
+    Raises ValueError before the first epoch, ModuleNotFoundError when matplotlib is missing.
+    """
+    if not health.gradient_norm:
+        raise ValueError("nothing has been measured yet: give it to fit's callbacks first")
+    plt = _pyplot()
+    figure, (panels,) = plt.subplots(1, 3, figsize=(13.5, 3.6), squeeze=False, layout="constrained")
+    order = list(health.gradient_norm)
+    order += [name for name in health.saturated if name not in order]
+    colors = plt.get_cmap("viridis")(np.linspace(0, 0.9, len(order)))
+    tables = (
+        ("saturated values", health.saturated),
+        ("dead units", health.dead),
+        ("gradient norm", health.gradient_norm),
+    )
+    for axes, (label, table) in zip(panels, tables, strict=True):
+        for name, color in zip(order, colors, strict=True):
+            if name in table:
+                epochs = np.arange(1, len(table[name]) + 1)
+                axes.plot(epochs, table[name], "o-", ms=2.5, lw=1.2, color=color, label=name)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(label)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        if table is not health.gradient_norm:
+            axes.set_ylim(-0.03, 1.03)
+    if all(v > 0 for values in health.gradient_norm.values() for v in values):
+        panels[2].set_yscale("log")
+    if len(order) <= 12:
+        panels[2].legend(fontsize=7)
+    if title:
+        figure.suptitle(title)
+    _finish(figure, path)
+    return panels
 
 
 def plot_images(

@@ -30,6 +30,7 @@ __all__ = [
     "LambdaCallback",
     "LearningRateScheduler",
     "ModelCheckpoint",
+    "NeuronHealth",
     "ProgressBar",
     "ReduceLROnPlateau",
     "TerminateOnNaN",
@@ -881,3 +882,78 @@ class TerminateOnNaN(Callback):
         if loss is not None and not isfinite(float(loss)):
             print(f"Batch {batch}: Invalid loss, terminating training")
             self.model.stop_training = True
+
+
+class NeuronHealth(Callback):
+    """Saturated values, dead units and the gradient's norm of every layer, epoch by epoch.
+
+    A value y = f(z) of an activation is *saturated* where f'(z) is at most a twentieth of
+    f's largest slope, so that hardly any gradient passes: relu's zeros, tanh beyond
+    +-0.975, sigmoid below .013 and above .987. Of gelu, swish and mish, whose slope y does
+    not tell, those within [-0.001, 0] count; of leaky_relu none. A unit (of a convolution:
+    a channel) is *dead* when all of its values in an epoch were saturated: then it has
+    learned next to nothing. The *gradient norm* of a layer is sqrt(mean of |g|^2), g the
+    gradient in all of its weights as the optimizer sees it, over every `every`-th step.
+
+    Counting is a part of the compiled step and changes none of its bits. `fit`'s History
+    gets `saturated/NAME`, `dead/NAME` (shares from 0 to 1) and `gradient_norm/NAME` for
+    each layer NAME; here they are as dicts of lists, `saturated`, `dead` and
+    `gradient_norm`. Layers inside a nested model are not looked at, those used several
+    times at their first use.
+
+    every: steps from one look at the gradients to the next. Raises ValueError for every < 1.
+
+    >>> x = np.linspace(-1, 1, 64).reshape(-1, 1)
+    >>> model = pyact.Sequential([layers.Dense(8, "relu", name="hidden"), layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> health = NeuronHealth()
+    >>> history = model.fit(x, x * x, epochs=2, verbose=0, callbacks=[health])
+    >>> sorted(k for k in history.history if "hidden" in k)
+    ['dead/hidden', 'gradient_norm/hidden', 'saturated/hidden']
+    """
+
+    def __init__(self, every: int = 16) -> None:
+        self.every = whole("every", every, 1)
+        self.saturated: dict[str, list[float]] = {}
+        self.dead: dict[str, list[float]] = {}
+        self.gradient_norm: dict[str, list[float]] = {}
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self.saturated, self.dead, self.gradient_norm = {}, {}, {}
+
+    def take(self, shares: Iterable[tuple[str, Any]], norms: Iterable[tuple[str, float]]) -> None:
+        """Called by `fit` at the end of an epoch: (layer, share of saturated values of each
+        unit) and (layer, gradient norm)."""
+        for name, share in shares:
+            self.saturated.setdefault(name, []).append(float(share.mean()))
+            self.dead.setdefault(name, []).append(float((share == 1).mean()))
+        for name, norm in norms:
+            self.gradient_norm.setdefault(name, []).append(norm)
+
+    def _tables(self) -> dict[str, dict[str, list[float]]]:
+        return {
+            "saturated": self.saturated,
+            "dead": self.dead,
+            "gradient_norm": self.gradient_norm,
+        }
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        history = getattr(self.model, "history", None)
+        if history is not None:
+            for kind, table in self._tables().items():
+                for name, values in table.items():
+                    history.history[f"{kind}/{name}"] = list(values)
+
+    def get_state(self) -> dict[str, Any]:
+        return self._tables()
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        for kind, table in state.items():
+            setattr(self, kind, {name: list(values) for name, values in table.items()})
+
+    def plot(self, **options: Any) -> Any:
+        """Draws the three over the epochs, one line a layer; see `pyact._plot.plot_health`.
+        Needs matplotlib. Returns the axes."""
+        from ._plot import plot_health
+
+        return plot_health(self, **options)

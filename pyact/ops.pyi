@@ -55,6 +55,7 @@ __all__ = [
     "metric_mae",
     "metric_mean",
     "metric_mse",
+    "metric_saturated",
     "metric_sparse_categorical_accuracy",
     "metric_sparse_top_k",
     "metric_top_k",
@@ -205,6 +206,9 @@ def metric_sparse_top_k(
 def metric_mse(pred: _Operand, target: _Operand, sample_weight: _Operand = ..., /) -> Any: ...
 def metric_mae(pred: _Operand, target: _Operand, sample_weight: _Operand = ..., /) -> Any: ...
 def metric_mean(values: _Operand, sample_weight: _Operand = ..., /) -> Any: ...
+def metric_saturated(
+    values: _Operand, /, *, low: float = ..., high: float = ..., between: bool = False
+) -> Any: ...
 def metric_confusion_at_thresholds(
     pred: _Operand,
     target: _Operand,

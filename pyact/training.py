@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _core, _recording, losses, metrics, ops, optimizers
+from . import _core, _health, _recording, losses, metrics, ops, optimizers
 from ._names import real, unknown, whole
 from ._trees import leaves, map_tree
-from .callbacks import CallbackList, History, TerminateOnNaN
+from .callbacks import CallbackList, History, NeuronHealth, TerminateOnNaN
 from .layers.base import keeps_batch
 from .network import parts_of
 
@@ -218,7 +218,10 @@ class _Compiled:
         self.inputs = [spec.shape[1:] for spec in specs]
         self.x_labels, self.y_labels = _labels(model, "x"), _labels(model, "y")
         given = [graph.input((batch, *s.shape[1:]), s.dtype) for s in specs]
-        predictions = predicted(model, given, kind == "train")
+        seen: list[tuple[Any, list[Any]]] = []
+        watched = kind == "train" and engine.health is not None
+        see = (lambda layer, values: seen.append((layer, values))) if watched else None
+        predictions = predicted(model, given, kind == "train", see)
         self.shapes = [tuple(p.shape[1:]) for p in predictions]
         self.dtypes = [p.dtype for p in predictions]
         self.checks = model.network.checks()
@@ -259,6 +262,8 @@ class _Compiled:
                 *self.metrics,
             ]
             sums = (*more, *sums)
+        self.health = _health.emit(seen)
+        sums = (*sums, *(counts for _, _, counts in self.health))
         self.names = engine.named(self.metrics)
         self.sizes = [int(np.prod(s.shape)) for s in sums]
         state = engine.state if kind == "train" else None
@@ -332,9 +337,9 @@ def feedable(shapes: Any, arrays: list[Array], labels: list[str]) -> list[Array]
     ]
 
 
-def predicted(model: Model, given: list[Any], training: bool) -> list[Any]:
-    """The model's outputs for values of a graph."""
-    predictions = model.network.run(given, training)
+def predicted(model: Model, given: list[Any], training: bool, see: Any = None) -> list[Any]:
+    """The model's outputs for values of a graph; see(layer, values) is shown each layer's."""
+    predictions = model.network.run(given, training, see)
     for value in predictions:
         keeps_batch(value, given[0].shape[0], f"model {model.name!r}")
     return predictions
@@ -374,6 +379,7 @@ class Engine:
         self._programs: dict[Any, list[_Compiled]] = {}
         self._live: Any = None  # model(x) and small predicts
         self.check_every = CHECK_EVERY
+        self.health: NeuronHealth | None = None  # during a fit that has one
         self._make_state()
         self.epochs_seen = 0  # over all calls of fit: each epoch has an order of its own
 
@@ -496,10 +502,11 @@ class Engine:
             key: Any = (kind, batch)
         else:
             trained = kind == "train"
+            watched = trained and self.health is not None
             trainable = tuple(w.trainable for w in self.model.weights) if trained else ()
             y_shapes = tuple(None if y is None else y.shape[1:] for y in data.y)
             weighted = tuple(data.weight_of) if data.weights else ()
-            key = (kind, batch, y_shapes, weighted, trainable)
+            key = (kind, batch, y_shapes, weighted, trainable, watched)
         free = self._programs.get(key)
         if free:
             return key, free.pop()
@@ -557,6 +564,7 @@ class Engine:
         history: Any = hooks.history
         self.model.history = history
         checked = self.check_every
+        self.health = next((c for c in hooks.callbacks if isinstance(c, NeuronHealth)), None)
         if any(isinstance(c, TerminateOnNaN) for c in hooks.callbacks):
             self.check_every = 0  # it ends the run in its own, quieter way
         try:
@@ -567,6 +575,7 @@ class Engine:
         finally:
             hooks.defer_saves(False)
             self.check_every = checked
+            self.health = None
         return history
 
     def _fit(
@@ -672,6 +681,8 @@ class Engine:
             raise ValueError("fit: the data gave no batch; a generator serves one epoch unless it "
                              "goes on (then give steps_per_epoch)")  # fmt: skip
         source.known_steps(first)
+        if self.health is not None:
+            self.health.take(*steps.health())
         return steps.logs()
 
     # ---- evaluate and predict ----
@@ -907,6 +918,7 @@ class Steps:
         self.done = np.zeros(1, np.int64)
         self.losses = np.empty(0)
         self.results: list[Array] = []
+        self.squares: Array | None = None  # of each layer's gradients, and in how many steps
         self._spans: Any = None
 
     def plan(
@@ -936,8 +948,11 @@ class Steps:
             if self.sums is None:
                 self.sums = [np.zeros(n) for n in either.sizes]
                 self.found, self.names = either.metrics, either.names
+            self.watched = either.health
             sums, results = tuple(self.sums), (None,) * len(self.sums)
+        watch = None
         if kind == "train":
+            watch = self._watch(engine)
             step = engine.optimizer.iterations
             lr = np.ascontiguousarray(engine.optimizer.lr_at(np.arange(step, step + count)))
         try:
@@ -946,7 +961,7 @@ class Steps:
                 self.first, self.last, model._seed, step, lr,
                 None if kind == "predict" else self.losses, sums, results, self.done,
                 self._progress if self.hooks is not None else None,
-                engine.check_every if kind == "train" else 0,
+                engine.check_every if kind == "train" else 0, watch,
             )  # fmt: skip
         except FloatingPointError:
             raise FloatingPointError(self._not_finite(data)) from None
@@ -960,6 +975,35 @@ class Steps:
             self.rows_done += add_rows
             self.losses = np.empty(0)
             self.done = np.zeros(1, np.int64)
+
+    def _watch(self, engine: Engine) -> Any:
+        """Which gradients run_loop looks at for `NeuronHealth`."""
+        if engine.health is None:
+            return None
+        grads = tuple(
+            engine.state.grad(w.block).view(w.offset, w.shape)
+            for _, weights in _trained(engine.model) for w in weights
+        )  # fmt: skip
+        if self.squares is None:
+            self.squares = np.zeros(len(grads) + 1)
+        return grads, engine.health.every, self.squares
+
+    def health(self) -> tuple[Any, Any]:
+        """For each activation (layer's name, share of saturated values of each unit); for each
+        layer with weights (name, root mean square of its gradient's norm)."""
+        shares, norms = [], []
+        if self.sums is not None:
+            for (name, each, _), counts in zip(
+                self.watched, self.sums[len(self.found) :], strict=True
+            ):
+                shares.append((name, counts / (each * self.rows_done)))
+        if self.squares is not None and self.squares[-1] > 0:
+            at = 0
+            for name, weights in _trained(self.engine.model):
+                total = self.squares[at : at + len(weights)].sum()
+                norms.append((name, float(np.sqrt(total / self.squares[-1]))))
+                at += len(weights)
+        return shares, norms
 
     def _not_finite(self, data: _Data) -> str:
         """Where a step went wrong that was not made."""
@@ -1050,9 +1094,18 @@ class Steps:
         rows = self.rows_done + add_rows
         found = {"loss": (self.loss_sum + add_sum) / rows if rows else float("nan")}
         if self.sums is not None:
-            for (metric, *_), name, vector in zip(self.found, self.names, self.sums, strict=True):
+            for (metric, *_), name, vector in zip(self.found, self.names, self.sums, strict=False):
                 found[name] = metric.result_from(vector)
         return found
+
+
+def _trained(model: Model) -> list[tuple[str, list[Any]]]:
+    """(name, weights that the optimizer changes) of each layer that has such."""
+    found = [
+        (layer.name, [w for w in layer.weights if w.trainable and w.block is not None])
+        for layer in model.layers
+    ]
+    return [(name, weights) for name, weights in found if weights]
 
 
 def _first_not_finite(model: Model, xs: list[Array]) -> str | None:

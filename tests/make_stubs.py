@@ -36,8 +36,8 @@ def default(kind: str, value: float) -> str:
         return "None"
     if kind == "bool":
         return str(bool(value))
-    if math.isnan(value):
-        return "..."  # another attribute decides
+    if not math.isfinite(value):
+        return "..."  # NaN: another attribute decides
     return repr(int(value) if kind == "int" else value)
 
 

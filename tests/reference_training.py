@@ -228,6 +228,12 @@ def add_losses(rows: dict[str, Row]) -> None:
 # ---- metrics: float64 sums [weight times value, weight] ---------------------------------------
 
 
+def _saturated(y: Any, low: float = -np.inf, high: float = np.inf, between: bool = False) -> Any:
+    low, high = y.dtype.type(low), y.dtype.type(high)
+    hit = (low <= y) & (y <= high) if between else (y <= low) | (y >= high)
+    return hit.reshape(-1, y.shape[-1]).sum(axis=0).astype(np.float64)
+
+
 def _summed(values: Any, w: Any = None) -> Any:
     rows = values.reshape(values.shape[0], -1).astype(LD).mean(axis=1)
     w = np.ones(rows.shape, LD) if w is None else w
@@ -306,6 +312,14 @@ def add_metrics(rows: dict[str, Row]) -> None:
     plain = Case((normal((5,), "v"),))
     weighted = Case((normal((31,), "v"), np.abs(normal((31,), "w"))))
     add("metric_mean", _summed, lambda: [plain, weighted])
+    bounds = (
+        {"low": 0.0},
+        {"low": -0.5, "high": 0.25},
+        {"low": -0.1, "high": 0.0, "between": True},
+    )
+    shapes = ((5, 3), (64, 7, 6), (9, 16), (40, 37), (0, 4), (3, 1))
+    add("metric_saturated", _saturated,
+        lambda: [Case((normal(s, "v"),), b) for s in shapes for b in bounds])  # fmt: skip
 
 
 # ---- optimizers and clipping ------------------------------------------------------------------

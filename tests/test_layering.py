@@ -47,7 +47,7 @@ LAYERS = [
     {"losses", "optimizers", "autodiff"},
     {"metrics"},
     {"layers"},
-    {"callbacks", "data"},
+    {"callbacks", "data", "_health"},
     {"network"},
     {"training"},
     {"models"},

@@ -71,6 +71,38 @@ static void collect(const pa_loop_args *a, const pa_program *p, int64_t first)
     }
 }
 
+/* In lanes, so that the order of the sum is fixed and the compiler can use vectors. */
+static double sum_of_squares(const pa_tensor *t)
+{
+    enum { LANES = 16 };
+    double lane[LANES] = {0}, sum = 0;
+    size_t i = 0;
+    if (t->dtype == PA_F32) {
+        const float *x = t->data;
+        for (; i + LANES <= t->size; i += LANES)
+            for (int k = 0; k < LANES; k++)
+                lane[k] += (double)x[i + k] * (double)x[i + k];
+        for (; i < t->size; i++)
+            sum += (double)x[i] * (double)x[i];
+    } else {
+        const double *x = t->data;
+        for (; i < t->size; i++)
+            lane[i % LANES] += x[i] * x[i];
+    }
+    for (int k = 0; k < LANES; k++)
+        sum += lane[k];
+    return sum;
+}
+
+static void look_at_gradients(const pa_loop_args *a, int64_t step)
+{
+    if (a->n_watched == 0 || step % a->watch_every)
+        return;
+    for (int i = 0; i < a->n_watched; i++)
+        a->squares[i] += sum_of_squares(&a->watched[i]);
+    a->squares[a->n_watched] += 1;
+}
+
 static void unbind(pa_program *p)
 {
     for (int i = 0; p && i < pa_program_inputs(p); i++)
@@ -95,6 +127,7 @@ pa_status pa_loop_run(const pa_loop_args *a, pa_error *err)
         if (a->loss)
             a->loss[b - a->first] = pa_program_loss(p);
         collect(a, p, begin);
+        look_at_gradients(a, ctx.step);
         ctx.step++;
         if (a->done)
             *a->done = b - a->first + 1;

@@ -3,7 +3,7 @@
 
 #include "py/program.h"
 
-enum { MAX_FEEDS = 32, MAX_OUTPUTS = 64 };
+enum { MAX_FEEDS = 32, MAX_OUTPUTS = 256 };
 
 /* ---- compile
  * ------------------------------------------------------------------------------ */
@@ -143,6 +143,7 @@ typedef struct loop { /* what run_loop holds while the C loop runs */
     void *result[MAX_OUTPUTS];
     PyObject *progress; /* borrowed, or NULL */
     int check_every;
+    pa_tensor *watched; /* owned */
     PyThreadState *thread;
 } loop;
 
@@ -337,6 +338,46 @@ static int get_outputs(loop *l, PyObject *sums, PyObject *results)
     return 0;
 }
 
+/* watch: None, or (arrays of gradients, every, float64 array of one more element). */
+static int get_watched(loop *l, PyObject *watch)
+{
+    PyObject *arrays, *squares;
+    long long every;
+    if (watch == Py_None)
+        return 0;
+    if (!PyArg_ParseTuple(watch, "O!LO:run_loop", &PyTuple_Type, &arrays, &every,
+                          &squares))
+        return -1;
+    const Py_ssize_t n = PyTuple_GET_SIZE(arrays);
+    if (every < 1 || n > INT_MAX) {
+        PyErr_SetString(PyExc_ValueError, "run_loop: watch: every is not over 0");
+        return -1;
+    }
+    if (squares == Py_None ||
+        get_array(squares, NPY_FLOAT64, n + 1, true, "watch", (void **)&l->a.squares) < 0)
+        return -1;
+    l->watched = PyMem_Calloc((size_t)n + 1, sizeof *l->watched);
+    if (!l->watched) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < n; i++) {
+        PyObject *a = PyTuple_GET_ITEM(arrays, i);
+        const bool f64 =
+            PyArray_Check(a) && PyArray_TYPE((PyArrayObject *)a) == NPY_DOUBLE;
+        pa_tensor *t = &l->watched[i];
+        if (get_array(a, f64 ? NPY_FLOAT64 : NPY_FLOAT32, 0, false, "watch", &t->data) <
+            0)
+            return -1;
+        t->dtype = f64 ? PA_F64 : PA_F32;
+        t->size = a == Py_None ? 0 : (size_t)PyArray_SIZE((PyArrayObject *)a);
+    }
+    l->a.watched = l->watched;
+    l->a.n_watched = (int)n;
+    l->a.watch_every = every;
+    return 0;
+}
+
 static int poll(void *arg)
 {
     loop *l = arg;
@@ -378,7 +419,7 @@ PyDoc_STRVAR(
     run_loop_doc,
     "run_loop(full, rest, feeds, rows, batch, order, first, last, seed, step, lr, "
     "losses, "
-    "sums, results, done, progress, check_every=0, /)\n--\n\n"
+    "sums, results, done, progress, check_every=0, watch=None, /)\n--\n\n"
     "Runs the batches [first, last) of `rows` rows. The program `full` takes whole\n"
     "batches, `rest` the last, smaller one. feeds: tuples (name, array, classes,\n"
     "reject_nan). done: int64 array (1,), the steps finished so far. progress() is\n"
@@ -386,7 +427,9 @@ PyDoc_STRVAR(
     "whole step. check_every over 0: FloatingPointError from a step whose loss, or, in\n"
     "steps that are multiples of it, whose gradients are not finite, before it changes "
     "a\n"
-    "parameter; and after the last step when a parameter is not finite.");
+    "parameter; and after the last step when a parameter is not finite. watch: (arrays,\n"
+    "every, sums): in steps that are multiples of `every` adds the sum of squares of\n"
+    "each array to sums, and 1 to its last element.");
 
 static PyObject *run(loop *l)
 {
@@ -416,15 +459,15 @@ static PyObject *run(loop *l)
 static PyObject *run_loop(PyObject *module, PyObject *args)
 {
     PyObject *full_o, *rest_o, *feeds, *order, *lr, *losses, *sums, *results, *done,
-        *progress;
+        *progress, *watch = Py_None;
     long long rows, batch, first, last, step;
     unsigned long long seed;
     bool bad = false;
     int check_every = 0;
-    if (!PyArg_ParseTuple(args, "OOO!LLOLLKLOOO!O!OO|i:run_loop", &full_o, &rest_o,
+    if (!PyArg_ParseTuple(args, "OOO!LLOLLKLOOO!O!OO|iO:run_loop", &full_o, &rest_o,
                           &PyTuple_Type, &feeds, &rows, &batch, &order, &first, &last,
                           &seed, &step, &lr, &losses, &PyTuple_Type, &sums, &PyTuple_Type,
-                          &results, &done, &progress, &check_every))
+                          &results, &done, &progress, &check_every, &watch))
         return NULL;
     PyTypeObject *type = pa_py_state(module)->type[PA_PY_PROGRAM];
     py_program *full = program_or_none(full_o, type, &bad);
@@ -455,15 +498,15 @@ static PyObject *run_loop(PyObject *module, PyObject *args)
         get_feeds(&l, feeds) < 0 || check_order(&l, feeds) < 0 ||
         get_outputs(&l, sums, results) < 0)
         return NULL;
-    if (claim(full) < 0)
-        return NULL;
-    if (claim(rest) < 0) {
+    PyObject *none = NULL;
+    if (get_watched(&l, watch) == 0 && claim(full) == 0) {
+        if (claim(rest) == 0) {
+            none = run(&l);
+            release(rest);
+        }
         release(full);
-        return NULL;
     }
-    PyObject *none = run(&l);
-    release(full);
-    release(rest);
+    PyMem_Free(l.watched);
     return none;
 }
 
