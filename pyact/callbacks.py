@@ -903,6 +903,8 @@ class NeuronHealth(Callback):
 
     every: steps from one look at the gradients to the next. Raises ValueError for every < 1.
 
+    >>> import numpy as np, pyact
+    >>> from pyact import layers
     >>> x = np.linspace(-1, 1, 64).reshape(-1, 1)
     >>> model = pyact.Sequential([layers.Dense(8, "relu", name="hidden"), layers.Dense(1)])
     >>> model.compile("sgd", "mse")

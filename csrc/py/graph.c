@@ -293,8 +293,8 @@ int pa_py_graph_add(PyObject *module, pa_state *state)
     (void)state;
     if (pa_py_block_add(module) < 0 || pa_py_value_add(module) < 0 ||
         pa_py_recorders_add(module) < 0 || pa_py_optimizer_add(module) < 0 ||
-        pa_py_program_add(module) < 0 || pa_py_inference_add(module) < 0 ||
-        pa_py_execute_add(module) < 0)
+        pa_py_program_add(module) < 0 || pa_py_loop_add(module) < 0 ||
+        pa_py_inference_add(module) < 0 || pa_py_execute_add(module) < 0)
         return -1;
     return PyModule_AddFunctions(module, functions);
 }

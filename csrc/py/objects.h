@@ -74,6 +74,7 @@ int pa_py_value_add(PyObject *module);
 int pa_py_recorders_add(PyObject *module);
 int pa_py_optimizer_add(PyObject *module);
 int pa_py_program_add(PyObject *module);
+int pa_py_loop_add(PyObject *module);
 int pa_py_inference_add(PyObject *module);
 int pa_py_execute_add(PyObject *module);
 

@@ -5,6 +5,8 @@
 #include "base/thread.h"
 #include "py/state.h"
 
+enum { PY_MAX_OUTPUTS = 256 };
+
 typedef struct py_program {
     PyObject_HEAD PyObject *lib_owner;
     PyObject *optimizer; /* keeps its gradients and slots alive, or NULL */
