@@ -1,9 +1,9 @@
 /* loop.c - pyact._core.run_loop: one call, many batches, no GIL. */
-#include <limits.h>
-
 #include "py/objects.h"
 
 #include "py/program.h"
+
+#include <limits.h>
 
 enum { MAX_FEEDS = 32, MAX_OUTPUTS = PY_MAX_OUTPUTS };
 
