@@ -111,6 +111,25 @@ def test_mnist_without_its_data(tmp_path, monkeypatch):
     check_mnist(run, 0.95, 0.8)
 
 
+def test_gradients_and_vanishing(tmp_path, monkeypatch):
+    run = execute("03_gradients_and_vanishing", tmp_path, monkeypatch, {
+        "difference": "difference", "curve": "curve", "vanished": "vanished", "table": "table",
+        "dying": "{name: (dead[-1], accuracy) for name, (dead, accuracy) in dying.items()}",
+    })  # fmt: skip
+    values, table = run.values, run.values["table"]
+    assert values["difference"] < 1e-10
+    assert values["curve"][-1] < 0.15 < values["curve"][0]
+    assert len(re.findall(r"^epoch +\d+: loss", run.text, re.MULTILINE)) == 21
+    assert values["vanished"] < 1e-9
+    assert table["sigmoid"][2] < 0.2 < 0.8 < table["sigmoid, normalized"][2]
+    assert table["relu"][0] < 0.1 < table["relu, He"][0]
+    assert table["relu"][2] < table["relu, He"][2]
+    assert table["relu"][1] > 0.2
+    dead = {name: share for name, (share, _) in values["dying"].items()}
+    assert dead.pop("relu") > 0.3 and max(dead.values()) < 0.1
+    assert run.pictures == 4
+
+
 def test_recurrent_and_feedback(tmp_path, monkeypatch):
     run = execute("04_recurrent_and_feedback", tmp_path, monkeypatch, {
         "difference": "float(difference)", "errors": "errors",
@@ -156,4 +175,10 @@ def test_stored_without_outputs(name):
 
 
 def test_all_notebooks_are_run():
-    assert NAMES == ["01_activations", "02_mnist", "04_recurrent_and_feedback", "05_lenet"]
+    assert NAMES == [
+        "01_activations",
+        "02_mnist",
+        "03_gradients_and_vanishing",
+        "04_recurrent_and_feedback",
+        "05_lenet",
+    ]
