@@ -16,32 +16,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-LEFT_OUT = ("test_c_programs.py", "test_planted.py", "test_package.py", "test_notebooks.py")
+from builds import compile_with, copy, run
 
-
-def run(command: list[object], folder: Path, **env: str) -> int:
-    words = [str(w) for w in command]
-    return subprocess.run(words, cwd=folder, env={**os.environ, **env}, check=False).returncode
-
-
-def build(tree: Path) -> None:
-    """A copy of what the tests need, compiled with counters."""
-    for name in ("setup.py", "pyproject.toml", "README.md"):
-        shutil.copy2(ROOT / name, tree / name)
-    for name in ("csrc", "pyact", "tests", "docs", "notebooks", "benchmarks"):
-        skip = shutil.ignore_patterns("*.so", "__pycache__")
-        shutil.copytree(ROOT / name, tree / name, dirs_exist_ok=True, ignore=skip)
-    flags = {"PYACT_CFLAGS": "--coverage -O1 -fprofile-update=atomic",
-             "PYACT_LDFLAGS": "--coverage"}  # fmt: skip
-    if run([sys.executable, "setup.py", "-q", "build_ext", "--inplace"], tree, **flags):
-        raise SystemExit("coverage: the build failed")
+LEFT_OUT = ("test_c_programs.py", "test_planted.py", "test_package.py", "test_notebooks.py",
+            "test_sanitizers.py")  # fmt: skip
 
 
 def report(tree: Path) -> int:
@@ -63,8 +45,8 @@ def main() -> int:
     args, rest = parser.parse_known_args()
     with tempfile.TemporaryDirectory(prefix="pyact-coverage-") as temporary:
         tree = (args.folder or Path(temporary)).resolve()
-        tree.mkdir(parents=True, exist_ok=True)
-        build(tree)
+        copy(tree)
+        compile_with(tree, "--coverage -fprofile-update=atomic")
         for old in tree.rglob("*.gcda"):
             old.unlink()
         ignored = [f"--ignore={tree / 'tests' / name}" for name in LEFT_OUT]
