@@ -187,10 +187,9 @@ def test_nothing_else_is_found(failed):
     assert blamed <= {"silu", "gelu", "softsign", "transpose", "dense", *recurrent}, failed
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT cannot be sent to one process")
 def test_a_step_counted_before_it_is_done_is_found(planted):
-    found = failures(planted, "test_training.py", "long_step or interrupt_from_a_callback")
-    assert "test_ctrl_c_inside_a_long_step_undoes_it" in found
+    found = failures(planted, "test_training.py", "interrupt_inside_a_long_step")
+    assert "test_an_interrupt_inside_a_long_step_undoes_it" in found
 
 
 # ---- faults in what a check is given -------------------------------------------------------------

@@ -311,6 +311,38 @@ def test_an_interrupt_from_a_callback_leaves_whole_steps():
     model.fit(x, y, 100, verbose=0)  # and it goes on
 
 
+@pytest.mark.parametrize("call", [1, 2, 3])
+def test_an_interrupt_inside_a_long_step_undoes_it(call):
+    """on_progress is asked every 50 ms, here so nearly always between the products of a step."""
+
+    class Stop(callbacks.Callback):
+        calls = 0
+
+        def on_progress(self, done, total, logs=None):
+            self.calls += 1
+            if self.calls == call:
+                raise KeyboardInterrupt
+
+    def build():
+        pyact.set_seed(1)
+        hidden = [layers.Dense(512, "relu") for _ in range(8)]
+        model = pyact.Sequential([layers.Input((512,)), *hidden, layers.Dense(10)])
+        loss = losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(optimizers.SGD(0.001, momentum=0.9), loss)
+        return model
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(4096, 512)).astype(np.float32), rng.integers(0, 10, 4096)
+    model, again = build(), build()
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(x, y, 2048, 1000, verbose=0, shuffle=False, callbacks=[Stop()])
+    for k in range(model.optimizer.iterations):
+        begin = k % 2 * 2048
+        again.train_on_batch(x[begin : begin + 2048], y[begin : begin + 2048])
+    for a, b in zip(model.get_weights(), again.get_weights(), strict=True):
+        same_bits("interrupted inside a step", a, b)
+
+
 INTERRUPTED = """
 import json, sys, time
 import numpy as np
