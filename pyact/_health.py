@@ -3,7 +3,7 @@ saturated, in the terms of its activation's own bounds."""
 
 from __future__ import annotations
 
-from math import inf, sqrt
+from math import inf, log1p, prod, sqrt
 from typing import TYPE_CHECKING, Any
 
 from . import ops
@@ -28,7 +28,7 @@ _BOUNDS: dict[str, Bounds] = {
     "softsign": {"low": sqrt(FLAT) - 1, "high": 1 - sqrt(FLAT)},
     "elu": {"low": FLAT - 1},
     "selu": {"low": (FLAT - 1) * _SELU},
-    "softplus": {"low": 0.051293294387550533},  # -log(1 - FLAT)
+    "softplus": {"low": -log1p(-FLAT)},
 }
 # these rise again on the left, towards -0: where they have all but arrived
 for _name in ("silu", "gelu", "gelu_tanh", "mish"):
@@ -61,8 +61,6 @@ def emit(seen: Iterable[tuple[Any, list[Any]]]) -> list[tuple[str, int, Any]]:
         y = values[0]
         if getattr(layer, "data_format", "") == "channels_first":
             y = ops.transpose(y, perm=(0, *range(2, len(y.shape)), 1))
-        each = 1
-        for n in y.shape[1:-1]:
-            each *= n
-        found[layer.name] = (layer.name, each, ops.metric_saturated(y, **bounds))
+        counts = ops.metric_saturated(y, **bounds)
+        found[layer.name] = (layer.name, prod(y.shape[1:-1]), counts)
     return list(found.values())

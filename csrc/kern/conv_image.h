@@ -17,6 +17,27 @@ typedef struct pa_conv_job {
     bool relu; /* backward: act is relu, whose slope y shows */
 } pa_conv_job;
 
+/* Number i of a list attribute; of an empty list `otherwise`. */
+static inline size_t pa_conv_at(const pa_attr *a, int i, size_t otherwise)
+{
+    return a->n ? (size_t)a->list[i] : otherwise;
+}
+
+/* Fills strides, dilation, padding (top, bottom, left, right) and the padded size; H and
+ * W are known. */
+static inline void pa_conv_windows(pa_conv *g, const pa_attr *strides,
+                                   const pa_attr *dilation, const pa_attr *padding)
+{
+    g->sh = pa_conv_at(strides, 0, 1);
+    g->sw = pa_conv_at(strides, 1, 1);
+    g->dh = pa_conv_at(dilation, 0, 1);
+    g->dw = pa_conv_at(dilation, 1, 1);
+    g->top = pa_conv_at(padding, 0, 0);
+    g->left = pa_conv_at(padding, 2, 0);
+    g->Hp = g->H + g->top + pa_conv_at(padding, 1, 0);
+    g->Wp = g->W + g->left + pa_conv_at(padding, 3, 0);
+}
+
 /* Chooses the way: fills thin and period. */
 void PA_(pa_conv_plan)(pa_conv *g);
 

@@ -70,6 +70,25 @@ typedef struct area { /* of one residue: strides of the image and the result */
     int n;
 } area;
 
+/* y = acc + bias, which is the table's last row; `last` are the lanes of the last vector.
+ */
+PA_INLINE void finish(const int rows, const int vecs, const area *t, vr (*acc)[MOST_VECS],
+                      vr bias, real *y, int last)
+{
+    PA_UNROLL
+    for (int i = 0; i < rows; i++) {
+        PA_UNROLL
+        for (int j = 0; j < vecs; j++) {
+            const int n = j == vecs - 1 ? last : t->n;
+            real *at = y + i * t->yr + j * t->yv;
+            if (n == VR_N)
+                vr_store(at, vr_add(acc[i][j], bias));
+            else
+                vr_store_n(at, vr_add(acc[i][j], bias), n);
+        }
+    }
+}
+
 PA_INLINE void tile(const int rows, const int vecs, const area *t, const real *x,
                     const real *table, real *y, int last)
 {
@@ -95,19 +114,7 @@ PA_INLINE void tile(const int rows, const int vecs, const area *t, const real *x
             }
         }
     }
-    const vr bias = vr_load(table); /* the table's last row */
-    PA_UNROLL
-    for (int i = 0; i < rows; i++) {
-        PA_UNROLL
-        for (int j = 0; j < vecs; j++) {
-            const int n = j == vecs - 1 ? last : t->n;
-            real *at = y + i * t->yr + j * t->yv;
-            if (n == VR_N)
-                vr_store(at, vr_add(acc[i][j], bias));
-            else
-                vr_store_n(at, vr_add(acc[i][j], bias), n);
-        }
-    }
+    finish(rows, vecs, t, acc, vr_load(table), y, last);
 }
 
 /* The same for a kernel `kh` high without stride or dilation, TALL rows high: each row of
@@ -145,19 +152,7 @@ PA_INLINE void tall(const int kh, const int vecs, const area *t, const real *x,
             }
         }
     }
-    const vr bias = vr_load(table + kh * row);
-    PA_UNROLL
-    for (int i = 0; i < TALL; i++) {
-        PA_UNROLL
-        for (int j = 0; j < vecs; j++) {
-            const int n = j == vecs - 1 ? last : t->n;
-            real *at = y + i * t->yr + j * t->yv;
-            if (n == VR_N)
-                vr_store(at, vr_add(acc[i][j], bias));
-            else
-                vr_store_n(at, vr_add(acc[i][j], bias), n);
-        }
-    }
+    finish(TALL, vecs, t, acc, vr_load(table + kh * row), y, last);
 }
 
 typedef void tile_kernel(const area *t, const real *x, const real *table, real *y,

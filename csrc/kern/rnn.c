@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/shape.h"
+#include "kern/fused.h"
 #include "kern/gemm.h"
 #include "kern/gemm_bias.h"
 #include "kern/gemm_pack.h"
@@ -21,21 +22,8 @@ void PA_(pa_rnn_activate)(const pa_op *act, real *v, real *slope, size_t n)
             slope[i] = 1;
         return;
     }
-    real param = (real)(act->map->has_param ? act->attrs[0].init : 0);
-    char *args[4];
-    ptrdiff_t steps[4], count = (ptrdiff_t)n;
-    int k = 0;
-    args[k] = (char *)v;
-    steps[k++] = sizeof(real);
-    if (act->map->has_param) {
-        args[k] = (char *)&param;
-        steps[k++] = 0;
-    }
-    args[k] = (char *)v;
-    steps[k++] = sizeof(real);
-    args[k] = (char *)slope;
-    steps[k] = sizeof(real);
-    pa_map_both(act->map)(args, &count, steps, NULL);
+    const pa_fused f = {act, (real)(act->map->has_param ? act->attrs[0].init : 0)};
+    pa_fused_run(&f, v, slope, n);
 }
 
 /* memcpy's call costs more than such a row. */

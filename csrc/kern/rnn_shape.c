@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/shape.h"
+#include "kern/fused.h"
 #include "kern/gemm.h"
 #include "kern/rnn.h"
 
@@ -200,11 +201,8 @@ static pa_status check_rest(const pa_call *c, const pa_rnn_kind *kind, const ope
     for (int i = 0; i < 3; i += 2) {
         if (i == 2 && kind->gates == 1)
             break;
-        if (c->attr[i].num >= 0 &&
-            (c->attr[i].num >= c->table->n_ops || !activation(c, i)->map))
-            return pa_fail(err, PA_EVALUE,
-                           "%s: %s: expected an element-wise operator of one input",
-                           c->op->name, c->op->attrs[i].name);
+        if ((st = pa_fused_check(c, c->attr[i].num, c->op->attrs[i].name, err)))
+            return st;
     }
     return PA_OK;
 }

@@ -35,29 +35,16 @@ static const pa_attr_desc attrs[] = {
 /* ---- shape ---------------------------------------------------------------------------
  */
 
-static size_t at(const pa_attr *a, int i, size_t otherwise)
-{
-    return a->n ? (size_t)a->list[i] : otherwise;
-}
-
 static pa_conv geometry(const pa_call *c)
 {
     const int64_t *x = c->in[0]->dim, *k = c->in[1]->dim;
-    const pa_attr *pad = &c->attr[PADDING];
     pa_conv g = {.B = (size_t)x[0], .H = (size_t)x[1], .W = (size_t)x[2]};
     g.C = (size_t)x[3];
     g.kh = (size_t)k[0];
     g.kw = (size_t)k[1];
     g.Cg = (size_t)k[2];
     g.O = (size_t)k[3];
-    g.sh = at(&c->attr[STRIDES], 0, 1);
-    g.sw = at(&c->attr[STRIDES], 1, 1);
-    g.dh = at(&c->attr[DILATION], 0, 1);
-    g.dw = at(&c->attr[DILATION], 1, 1);
-    g.top = at(pad, 0, 0);
-    g.left = at(pad, 2, 0);
-    g.Hp = g.H + g.top + at(pad, 1, 0);
-    g.Wp = g.W + g.left + at(pad, 3, 0);
+    pa_conv_windows(&g, &c->attr[STRIDES], &c->attr[DILATION], &c->attr[PADDING]);
     g.groups = (size_t)c->attr[GROUPS].num;
     g.Og = g.O / g.groups;
     g.OH = (g.Hp - 1 - (g.kh - 1) * g.dh) / g.sh + 1;
@@ -127,13 +114,7 @@ static pa_status check_shapes(const pa_call *c, pa_error *err)
             err, PA_EVALUE,
             "conv2d: bias: got shape %s, expected (%lld,), one for each filter",
             pa_shape_text(c->in[2], text), (long long)k->dim[3]);
-    if (c->attr[ACTIVATION].num >= 0 &&
-        (c->attr[ACTIVATION].num >= c->table->n_ops ||
-         !c->table->ops[(int)c->attr[ACTIVATION].num]->map))
-        return pa_fail(
-            err, PA_EVALUE,
-            "conv2d: activation: expected an element-wise operator of one input");
-    return PA_OK;
+    return pa_fused_check(c, c->attr[ACTIVATION].num, "activation", err);
 }
 
 /* The kernel, spread by its dilation, must fit into the image with its padding. */
@@ -142,10 +123,10 @@ static pa_status check_fit(const pa_call *c, pa_error *err)
     for (int i = 0; i < 2; i++) {
         const pa_attr *pad = &c->attr[PADDING];
         const double size = (double)c->in[0]->dim[1 + i];
-        const double have =
-            size + (double)at(pad, 2 * i, 0) + (double)at(pad, 2 * i + 1, 0);
-        const double need =
-            1 + ((double)c->in[1]->dim[i] - 1) * (double)at(&c->attr[DILATION], i, 1);
+        const double have = size + (double)pa_conv_at(pad, 2 * i, 0) +
+                            (double)pa_conv_at(pad, 2 * i + 1, 0);
+        const double need = 1 + ((double)c->in[1]->dim[i] - 1) *
+                                    (double)pa_conv_at(&c->attr[DILATION], i, 1);
         if (need > have || need > 1e15)
             return pa_fail(
                 err, PA_EVALUE,

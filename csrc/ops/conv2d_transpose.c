@@ -22,32 +22,19 @@ static const pa_attr_desc attrs[] = {
     {0},
 };
 
-static size_t at(const pa_attr *a, int i, size_t otherwise)
-{
-    return a->n ? (size_t)a->list[i] : otherwise;
-}
-
 /* The convolution from y to x. */
 static pa_conv geometry(const pa_call *c)
 {
     const int64_t *x = c->in[0]->dim, *k = c->in[1]->dim;
-    const pa_attr *pad = &c->attr[PADDING];
     pa_conv g = {.B = (size_t)x[0], .OH = (size_t)x[1], .OW = (size_t)x[2]};
-    g.H = at(&c->attr[SIZE], 0, 0);
-    g.W = at(&c->attr[SIZE], 1, 0);
+    g.H = pa_conv_at(&c->attr[SIZE], 0, 0);
+    g.W = pa_conv_at(&c->attr[SIZE], 1, 0);
     g.kh = (size_t)k[0];
     g.kw = (size_t)k[1];
     g.C = g.Cg = (size_t)k[2];
     g.O = g.Og = (size_t)k[3];
     g.groups = 1;
-    g.sh = at(&c->attr[STRIDES], 0, 1);
-    g.sw = at(&c->attr[STRIDES], 1, 1);
-    g.dh = at(&c->attr[DILATION], 0, 1);
-    g.dw = at(&c->attr[DILATION], 1, 1);
-    g.top = at(pad, 0, 0);
-    g.left = at(pad, 2, 0);
-    g.Hp = g.H + g.top + at(pad, 1, 0);
-    g.Wp = g.W + g.left + at(pad, 3, 0);
+    pa_conv_windows(&g, &c->attr[STRIDES], &c->attr[DILATION], &c->attr[PADDING]);
     PA_(pa_conv_plan)(&g);
     return g;
 }
@@ -99,14 +86,17 @@ static pa_status check_fit(const pa_call *c, pa_error *err)
 {
     for (int i = 0; i < 2; i++) {
         const pa_attr *pad = &c->attr[PADDING];
-        const int64_t padded = c->attr[SIZE].list[i] + (int64_t)at(pad, 2 * i, 0) +
-                               (int64_t)at(pad, 2 * i + 1, 0);
-        const double spread =
-            1 + ((double)c->in[1]->dim[i] - 1) * (double)at(&c->attr[DILATION], i, 1);
+        const int64_t padded = c->attr[SIZE].list[i] +
+                               (int64_t)pa_conv_at(pad, 2 * i, 0) +
+                               (int64_t)pa_conv_at(pad, 2 * i + 1, 0);
+        const double spread = 1 + ((double)c->in[1]->dim[i] - 1) *
+                                      (double)pa_conv_at(&c->attr[DILATION], i, 1);
         const int64_t have = c->in[0]->dim[1 + i];
         int64_t gives = 0;
         if (spread <= (double)padded)
-            gives = (padded - (int64_t)spread) / (int64_t)at(&c->attr[STRIDES], i, 1) + 1;
+            gives = (padded - (int64_t)spread) /
+                        (int64_t)pa_conv_at(&c->attr[STRIDES], i, 1) +
+                    1;
         if (gives != have)
             return pa_fail(err, PA_EVALUE,
                            "conv2d_transpose: size: a result %lld pixels %s belongs to x "

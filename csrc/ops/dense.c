@@ -9,6 +9,7 @@
 #include <math.h>
 
 #include "base/shape.h"
+#include "kern/fused.h"
 #include "kern/gemm.h"
 #include "kern/gemm_bias.h"
 
@@ -67,12 +68,7 @@ static pa_status check(const pa_call *c, pa_error *err)
                        "%s: bias: got shape %s, expected (%lld,), one for each column of "
                        "kernel",
                        op, pa_shape_text(c->in[2], text), (long long)kernel->dim[1]);
-    if (c->attr[ACTIVATION].num >= 0 &&
-        (c->attr[ACTIVATION].num >= c->table->n_ops || !activation(c)->map))
-        return pa_fail(err, PA_EVALUE,
-                       "%s: activation: expected an element-wise operator of one input",
-                       op);
-    return PA_OK;
+    return pa_fused_check(c, c->attr[ACTIVATION].num, "activation", err);
 }
 
 static pa_status shape(pa_call *c, pa_error *err)
@@ -101,28 +97,13 @@ typedef struct finish {
     size_t N;
     real *y, *slope; /* (M, N); slope may be NULL */
     const real *bias;
-    pa_loop *loop;
-    bool has_param;
-    real param;
+    pa_fused act;
 } finish;
 
 /* The activation of n neighbouring elements. */
 static void activate(const finish *f, size_t at, size_t n)
 {
-    char *args[4];
-    ptrdiff_t steps[4], count = (ptrdiff_t)n;
-    int k = 0;
-    args[k] = (char *)(f->y + at);
-    steps[k++] = sizeof(real);
-    if (f->has_param) {
-        args[k] = (char *)(uintptr_t)&f->param; /* an input: the loop only reads it */
-        steps[k++] = 0;
-    }
-    args[k] = (char *)(f->y + at);
-    steps[k++] = sizeof(real);
-    args[k] = (char *)(f->slope + (f->slope ? at : 0));
-    steps[k] = sizeof(real);
-    f->loop(args, &count, steps, NULL);
+    pa_fused_run(&f->act, f->y + at, f->slope ? f->slope + at : NULL, n);
 }
 
 static void finish_block(void *arg, size_t row, size_t rows, size_t col, size_t cols)
@@ -131,7 +112,7 @@ static void finish_block(void *arg, size_t row, size_t rows, size_t col, size_t 
     const size_t at = row * f->N + col;
     if (f->bias)
         PA_(pa_bias_add)(rows, cols, f->y + at, f->N, f->bias + col);
-    if (!f->loop)
+    if (!f->act.op)
         return;
     if (cols == f->N)
         activate(f, at, rows * cols);
@@ -143,22 +124,14 @@ static void finish_block(void *arg, size_t row, size_t rows, size_t col, size_t 
 static void forward(const pa_call *c, const pa_ctx *ctx)
 {
     const sizes s = sizes_of(c);
-    const pa_op *act = activation(c);
-    finish f = {.N = s.N, .y = c->out[0]->data};
+    finish f = {.N = s.N, .y = c->out[0]->data, .slope = c->saved};
     if (c->n_in > 2)
         f.bias = c->in[2]->data;
-    if (act) {
-        f.slope = c->saved;
-        f.loop = c->saved ? pa_map_both(act->map) : act->map->f;
-        f.has_param = act->map->has_param;
-        if (f.has_param)
-            f.param = (real)(isnan(c->attr[PARAM].num) ? act->attrs[0].init
-                                                       : c->attr[PARAM].num);
-    }
+    f.act = pa_fused_of(c, c->attr[ACTIVATION].num, c->attr[PARAM].num);
     const pa_gemm_epilogue epi = {finish_block, &f};
     PA_(pa_gemm)
     (ctx->pool, false, false, s.M, s.N, s.K, c->in[0]->data, s.K, c->in[1]->data, s.N,
-     false, f.y, s.N, f.bias || f.loop ? &epi : NULL);
+     false, f.y, s.N, f.bias || f.act.op ? &epi : NULL);
 }
 
 /* ---- backward

@@ -42,20 +42,7 @@ static void step_back(const pa_rnn *r, size_t t, size_t lo, size_t hi)
 
 static const pa_rnn_kind kind = {1, 1, 1, 1, false, false, step, step_back};
 
-static pa_status shape(pa_call *c, pa_error *err)
-{
-    return PA_(pa_rnn_shape)(c, &kind, err);
-}
-
-static void forward(const pa_call *c, const pa_ctx *ctx)
-{
-    PA_(pa_rnn_forward)(c, ctx, &kind);
-}
-
-static void backward(const pa_call *c, const pa_ctx *ctx)
-{
-    PA_(pa_rnn_backward)(c, ctx, &kind);
-}
+#include "kern/rnn_op.h"
 
 static const pa_attr_desc attrs[] = {PA_RNN_ATTRS, {0}};
 

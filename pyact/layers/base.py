@@ -147,7 +147,11 @@ class Layer:
     def trainable(self, value: bool) -> None:
         self._trainable = bool(value)
         for weight in self._weights:
-            weight.trainable = self._trainable
+            weight.trainable = self._trainable and self._learns(weight)
+
+    def _learns(self, weight: Weight) -> bool:
+        """Is the weight one for the optimizer, and not state that the layer keeps itself?"""
+        return True
 
     @property
     def weights(self) -> list[Weight]:

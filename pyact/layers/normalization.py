@@ -13,6 +13,7 @@ from ..variables import WeightSpec
 from .base import Layer
 
 if TYPE_CHECKING:
+    from ..variables import Weight
     from .base import Shape
 
 
@@ -133,16 +134,8 @@ class BatchNormalization(_Normalization):
         self.moving_mean_initializer = initializers.get(moving_mean_initializer)
         self.moving_variance_initializer = initializers.get(moving_variance_initializer)
 
-    @property
-    def trainable(self) -> bool:
-        """May the optimizer change gamma and beta, and training the moving statistics?"""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        self._trainable = bool(value)
-        for weight in self._weights:
-            weight.trainable = self._trainable and not weight.name.startswith("moving_")
+    def _learns(self, weight: Weight) -> bool:
+        return not weight.name.startswith("moving_")
 
     def weight_specs(self, input_shape: Shape) -> list[WeightSpec]:
         _, n = self._features(input_shape)

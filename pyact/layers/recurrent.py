@@ -22,6 +22,7 @@ from .base import Layer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..variables import Weight
     from .base import Shape
 
 __all__ = ["GRU", "LSTM", "SimpleRNN"]
@@ -151,17 +152,8 @@ class Recurrent(Layer):
         for state in self._stored():
             state[...] = 0
 
-    @property
-    def trainable(self) -> bool:
-        """May the optimizer change the weights? The states of a stateful layer it never may."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        self._trainable = bool(value)
-        stored = [id(s) for s in self._stored()] if self.built else []
-        for weight in self._weights:
-            weight.trainable = self._trainable and id(weight) not in stored
+    def _learns(self, weight: Weight) -> bool:
+        return not self.built or all(weight is not state for state in self._stored())
 
     # ---- calling ----
 
