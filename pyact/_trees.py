@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-__all__ = ["is_shape", "leaves", "map_shapes", "map_tree"]
+__all__ = ["is_shape", "leaves", "map_shapes", "map_tree", "refill"]
 
 
 def map_tree(function: Callable[[Any], Any], tree: Any) -> Any:
@@ -20,6 +20,8 @@ def map_tree(function: Callable[[Any], Any], tree: Any) -> Any:
         return {key: map_tree(function, item) for key, item in tree.items()}
     if isinstance(tree, (list, tuple)):
         found = [map_tree(function, item) for item in tree]
+        if hasattr(tree, "_fields"):  # a named tuple
+            return type(tree)(*found)
         return found if isinstance(tree, list) else tuple(found)
     return function(tree)
 
@@ -33,6 +35,16 @@ def leaves(tree: Any) -> list[Any]:
     found: list[Any] = []
     map_tree(found.append, tree)
     return found
+
+
+def refill(tree: Any, items: Iterable[Any]) -> Any:
+    """The same nesting with the items in the place of its leaves.
+
+    >>> refill({"a": [1, 2], "b": 3}, "xyz")
+    {'a': ['x', 'y'], 'b': 'z'}
+    """
+    rest = iter(items)
+    return map_tree(lambda _: next(rest), tree)
 
 
 def is_shape(tree: Any) -> bool:

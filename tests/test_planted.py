@@ -24,7 +24,8 @@ from conftest import ROOT, objects, run
 from oracle import LD, Case, compare, same_bits
 from reference import ROWS
 
-from pyact import _core, losses, optimizers, training
+from pyact import _core, losses, optimizers
+from pyact.training import program
 
 LANES = """
 PA_INLINE vd planted(vd x{more})
@@ -296,8 +297,8 @@ def test_targets_broadcast_in_silence_are_found(monkeypatch):
         rows = array.reshape(array.shape[0], -1)[:, : shape[-1]]
         return np.ascontiguousarray(np.broadcast_to(rows, (array.shape[0], *shape)))
 
-    shaped = training.shaped
+    shaped = program.shaped
     test_bad_input.test_two_predictions_for_one_target_are_refused()
-    monkeypatch.setattr(training, "shaped", broadcast)
+    monkeypatch.setattr(program, "shaped", broadcast)
     with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
         test_bad_input.test_two_predictions_for_one_target_are_refused()

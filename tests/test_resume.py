@@ -157,7 +157,8 @@ def test_a_stopped_run_stays_stopped(tmp_path):
 @pytest.mark.parametrize("part", ["order", "slots", "seed", "callbacks", "sums"])
 def test_each_part_of_the_state_is_needed(tmp_path, monkeypatch, part):
     """The comparison notices when any of it is left out."""
-    from pyact import saving, training
+    from pyact import saving
+    from pyact.training.steps import Steps
 
     path = str(tmp_path / "state")
     whole = outcome(run(path))
@@ -178,7 +179,7 @@ def test_each_part_of_the_state_is_needed(tmp_path, monkeypatch, part):
 
     monkeypatch.setattr(saving.Checkpoint, "apply", without)
     if part == "sums":
-        monkeypatch.setattr(training.Steps, "restore", lambda *args: None)
+        monkeypatch.setattr(Steps, "restore", lambda *args: None)
     assert outcome(run(path, resume=True, seed=11)) != whole
 
 

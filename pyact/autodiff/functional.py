@@ -1,0 +1,113 @@
+"""Gradients of functions: value_and_grad, and check_grad by finite differences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import _recording
+from .._core import Value
+from .._names import real
+from .._trees import leaves, refill
+from ..variables import Tensor, constant
+from .tape import GradientTape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+    """A function of the same arguments that returns (f(...), gradient).
+
+    f: gives one number (a value of shape ()), computed with pyact.ops, operators or NumPy
+    functions. argnums: the argument, or arguments, to differentiate in: arrays, variables, or
+    nested structures of them; the gradient has the same structure.
+
+    Raises TypeError when the result is not a value that depends on the arguments' operators,
+    ValueError when it is not a single number.
+
+    >>> value, grad = value_and_grad(lambda x: np.sum(x**3.0))(np.array([1.0, 2.0]))
+    >>> float(value), grad.tolist()
+    (9.0, [3.0, 12.0])
+    """
+    chosen = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+
+    def both(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        given = list(args)
+        wide = any(getattr(x, "dtype", None) == np.float64 for x in leaves((args, kwargs)))
+        outer = _recording.current() is not None
+        with GradientTape() as tape:
+            for k in chosen:
+                watched = [
+                    x if isinstance(x, (Tensor, Value))
+                    else constant(x, "float64" if wide and not hasattr(x, "dtype") else None)
+                    for x in leaves(given[k])
+                ]  # fmt: skip
+                tape.watch(watched)
+                given[k] = refill(given[k], watched)
+            value = f(*given, **kwargs)
+            if np.shape(value) != ():
+                raise ValueError(
+                    f"value_and_grad: the function gave shape {np.shape(value)}, expected one "
+                    "number; take a sum or a mean"
+                )
+        grads = tape.gradient(value, tuple(given[k] for k in chosen), None, "zero")
+        if isinstance(value, Value) and not outer:
+            value = value.numpy()[()]
+        return value, grads[0] if isinstance(argnums, int) else grads
+
+    both.__name__ = f"value_and_grad({getattr(f, '__name__', 'f')})"
+    both.__doc__ = f.__doc__
+    return both
+
+
+def check_grad(
+    f: Callable[..., Any], inputs: Any, eps: float = 1e-5, rtol: float = 1e-4, atol: float = 1e-6
+) -> float:
+    """Holds the gradients of f against finite differences, in float64.
+
+    f: a function of len(inputs) arrays, written with operators. inputs: an array or a list of
+    arrays. Each element is moved by eps max(1, |x|) both ways; for a function with more than
+    one result a random weighting of them is summed. Returns the largest error, relative to
+    the larger of the two gradients and at least 1.
+
+    Raises AssertionError, naming input and element, where the gradients differ by more than
+    atol + rtol |numeric|.
+
+    >>> check_grad(lambda x: np.tanh(x), np.array([0.3, -1.0])) < 1e-8
+    True
+    """
+    eps, rtol, atol = real("eps", eps, above=0), real("rtol", rtol, 0), real("atol", atol, 0)
+    given = inputs if isinstance(inputs, (list, tuple)) else [inputs]
+    arrays = [np.array(x, np.float64) for x in given]
+    weights: list[Any] = []
+
+    def weighted(*values: Any) -> Any:
+        y = f(*values)
+        if not weights:
+            rng = np.random.default_rng(0)
+            weights.append(rng.uniform(0.5, 1.5, np.shape(y)))
+        return np.sum(y * weights[0])
+
+    _, grads = value_and_grad(weighted, tuple(range(len(arrays))))(*arrays)
+    worst = 0.0
+    for k, (array, grad) in enumerate(zip(arrays, grads, strict=True)):
+        for at in np.ndindex(array.shape):
+            h = eps * max(1.0, abs(float(array[at])))
+            moved: list[Any] = []
+            for sign in (1, -1):
+                other = [a.copy() for a in arrays]
+                other[k][at] += sign * h
+                moved.append((other[k][at], float(weighted(*other))))
+            numeric = (moved[0][1] - moved[1][1]) / (moved[0][0] - moved[1][0])
+            got = float(grad[at])
+            error = abs(got - numeric)
+            if not error <= atol + rtol * abs(numeric):
+                raise AssertionError(
+                    f"check_grad: input {k}, element {at}: the gradient is {got!r}, finite "
+                    f"differences give {numeric!r}"
+                )
+            scale: Any = max(1.0, abs(got), abs(numeric))
+            worst = max(worst, float(error / scale))
+    return worst

@@ -1,0 +1,287 @@
+"""The tape: what ran is recorded, and walked back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import _core, _recording, random_state
+from .._core import Value
+from .._trees import leaves, refill
+from ..variables import Tensor, Weight
+from .rules import RULES, twice_differentiable, unbroadcast
+
+
+class GradientTape:
+    """Records what is computed from variables, and gives gradients of it.
+
+    persistent: may `gradient` be called more than once? watch_accessed_variables: are
+    trainable variables watched by themselves? Constants (`pyact.constant`) are watched
+    when `watch` is told to. Python's control flow is free. Tapes may stand inside each
+    other: the gradient taken inside the outer one is differentiable again where every
+    operator on the way has a rule for it (`pyact.autodiff.twice_differentiable`).
+
+    >>> x = constant(3.0)
+    >>> with GradientTape() as tape:
+    ...     tape.watch(x)
+    ...     y = x * x
+    >>> float(tape.gradient(y, x))
+    6.0
+    """
+
+    def __init__(self, persistent: bool = False, watch_accessed_variables: bool = True) -> None:
+        self._persistent = bool(persistent)
+        self._watch_variables = bool(watch_accessed_variables)
+        self._record: Any = None
+        self._watched: dict[int, Any] = {}
+        self._first = self._last = 0
+        self._inside = self._owns = self._spent = False
+        self._before: Any = None
+
+    def __enter__(self) -> GradientTape:
+        if self._inside or self._spent:
+            raise ValueError("this tape is recording already, or has given its gradients")
+        record = _recording.current()
+        resumed = self._record is not None
+        if resumed and record is not None and record is not self._record:
+            raise ValueError("a tape cannot go on inside of another tape than before")
+        self._owns = record is None
+        if record is None:
+            if not resumed:
+                self._record = _recording.Record(_core.Tape(random_state.seed_value()))
+            self._before = _recording.use(self._record)
+        else:
+            self._record = record
+        if not resumed:
+            self._first = self._record.owner.nodes
+        self._inside = True
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._last = self._record.owner.nodes
+        self._inside = False
+        if self._owns:
+            _recording.use(self._before)
+            self._before = None
+        if self._spent:
+            self._record = None
+
+    def _require(self, what: str) -> Any:
+        if self._spent:
+            raise RuntimeError(
+                f"{what}: this tape has given its gradients; make it with persistent=True to ask "
+                "more than once"
+            )
+        if self._record is None:
+            raise RuntimeError(f"{what}: this tape has not recorded anything yet; use it in `with`")
+        return self._record
+
+    def watch(self, tensor: Any) -> None:
+        """Makes gradients in `tensor` (a constant, a variable, a value, or a nested
+        structure of them) available. Raises TypeError for other types."""
+        self._require("watch")
+        watched = leaves(tensor)
+        for x in watched:
+            if not isinstance(x, (Tensor, Value)):
+                raise TypeError(
+                    f"watch: got {type(x).__name__}, expected a pyact.constant or Variable: a tape "
+                    "cannot follow a plain array or number; make it one with pyact.constant(x)"
+                )
+            self._watched[id(x)] = x
+
+    def watched_variables(self) -> tuple[Any, ...]:
+        """The variables that were met, in that order."""
+        record = self._require("watched_variables")
+        return tuple(x for x, _ in record.met.values() if self._watches(x) and hasattr(x, "block")
+                     and x.block is not None)  # fmt: skip
+
+    def stop_recording(self) -> Any:
+        """A context in which nothing is recorded."""
+        return _recording.paused()
+
+    def reset(self) -> None:
+        """Forgets what was recorded so far."""
+        record = self._require("reset")
+        self._first = self._last = record.owner.nodes
+
+    def _watches(self, x: Any) -> bool:
+        if id(x) in self._watched:
+            return True
+        if isinstance(x, Value):
+            return x.owner is self._record.owner  # results of what is recorded
+        return self._watch_variables and isinstance(x, Weight) and x.trainable
+
+    def gradient(
+        self,
+        target: Any,
+        sources: Any,
+        output_gradients: Any = None,
+        unconnected_gradients: str = "none",
+    ) -> Any:
+        """Gradients of sum(target * output_gradients) in the sources.
+
+        target: a value of the tape, or a nested structure whose gradients are added up.
+        sources: a variable, watched constant or value, or a nested structure; the result
+        has the same one. output_gradients: arrays of the targets' shapes (default: ones).
+        unconnected_gradients: what a source gets on which no target depends: "none" for
+        None, "zero" for zeros. Results are arrays; inside another tape they are values.
+
+        Raises RuntimeError when asked a second time of a tape that is not persistent,
+        ValueError for shapes that do not fit, TypeError for other types.
+        """
+        record = self._require("gradient")
+        if unconnected_gradients not in ("none", "zero"):
+            raise ValueError(
+                f"unconnected_gradients: got {unconnected_gradients!r}, expected 'none' or 'zero'"
+            )
+        targets = leaves(target)
+        seeds: list[Any] = [None] * len(targets)
+        if output_gradients is not None:
+            seeds = leaves(output_gradients)
+            if len(seeds) != len(targets):
+                raise ValueError(
+                    f"output_gradients: got {len(seeds)}, expected one for each of the "
+                    f"{len(targets)} targets"
+                )
+        found = leaves(sources)
+        for x in found:
+            if not isinstance(x, (Tensor, Value)):
+                raise TypeError(
+                    f"gradient: got {type(x).__name__} as a source, expected a Variable, a watched "
+                    "pyact.constant or a value computed inside the tape"
+                )
+        grads = self._gradients(record, targets, seeds, found)
+        if unconnected_gradients == "zero":
+            grads = [np.zeros(x.shape, x.dtype) if g is None else g
+                     for g, x in zip(grads, found, strict=True)]  # fmt: skip
+        if not self._persistent:
+            self._spent = True
+            if not self._inside:
+                self._record = None
+        return refill(sources, grads)
+
+    def _gradients(self, record: Any, targets: Any, seeds: Any, sources: Any) -> list[Any]:
+        last = record.owner.nodes if self._inside else self._last
+        values: list[list[Any]] = [record.values_of(x) if self._watches(x) else [] for x in sources]
+        wanted = {v.id: v for many in values for v in many}
+        # the operators' own passes give numbers; rules written with operators give what can be
+        # differentiated again, and know what the slope of a slope is
+        again = _recording.current() is record or not record.is_tape
+        rules = again or any(
+            record.owner.node(k)[0] == "derivative" for k in range(self._first, last)
+        )
+        total: dict[int, Any] = {}
+        for target, seed in zip(targets, seeds, strict=True):
+            for to in self._target_values(record, target):
+                if seed is not None and np.shape(seed) != tuple(to.shape):
+                    raise ValueError(
+                        f"output_gradients: got shape {np.shape(seed)}, expected {to.shape}"
+                    )
+                self._check_second(record, to, wanted)
+                walk = _walk_rules if rules else _walk_core
+                for key, g in walk(record, to, seed, wanted, self._first, last).items():
+                    total[key] = g if key not in total else total[key] + g
+        grads = []
+        for many in values:
+            parts = [total[v.id] for v in many if v.id in total]
+            g = None if not parts else parts[0]
+            for part in parts[1:]:
+                g = g + part
+            grads.append(g if g is None or again else plain(g))
+        return grads
+
+    @staticmethod
+    def _target_values(record: Any, target: Any) -> list[Any]:
+        found = record.values_of(target)[-1:]
+        if found and found[0].dtype.kind != "f":
+            raise TypeError(
+                f"gradient: the target is {found[0].dtype}, expected float32 or float64"
+            )
+        return found
+
+    def _check_second(self, record: Any, target: Any, wanted: Any) -> None:
+        """Raises when the way from the target leads through a gradient without a rule."""
+        if not record.opaque:
+            return
+        need, seen = {target.id}, set(record.opaque)
+        for k in range(record.owner.nodes - 1, -1, -1):
+            _, inputs, outputs, _ = record.owner.node(k)
+            if need & set(outputs):
+                need |= set(inputs)
+        for v in sorted(need & seen):
+            raise NotImplementedError(
+                f"the gradient of a gradient through {record.opaque[v]!r} has no rule; operators "
+                "that have one: " + ", ".join(twice_differentiable())
+            )
+
+
+def plain(g: Any) -> Any:
+    return g.numpy() if isinstance(g, Value) else g
+
+
+def _walk_core(record: Any, to: Any, seed: Any, wanted: Any, first: int, last: int) -> Any:
+    """Gradients by the operators' own backward passes."""
+    sources = tuple(wanted.values())
+    if seed is not None:
+        seed = plain(seed)
+    found = record.owner.gradient(to, sources, seed, first, last)
+    return {v.id: g for v, g in zip(sources, found, strict=True) if g is not None}
+
+
+def _walk_rules(record: Any, to: Any, seed: Any, wanted: Any, first: int, last: int) -> Any:
+    """Gradients written with operators, so that they can be differentiated again."""
+    owner = record.owner
+    nodes = [(k, owner.node(k)) for k in range(first, last)]
+    on_path = set(wanted)
+    for _, (_, inputs, outputs, _) in nodes:
+        if on_path & set(inputs):
+            on_path |= set(outputs)
+    path = []
+    need = {to.id}
+    for k, node in reversed(nodes):
+        if need & set(node[2]) and on_path & set(node[1]):
+            path.append((k, node))
+            need |= set(node[1])
+    missing = sorted({node[0] for _, node in path} - set(RULES))
+    if missing and not record.is_tape:
+        raise NotImplementedError(
+            f"a GradientTape inside a traced function has no rule for {missing[0]!r}; trace "
+            "pyact.value_and_grad(f) instead, or take the gradient outside"
+        )
+    one = np.ones(to.shape, to.dtype) if seed is None else np.asarray(plain(seed), to.dtype)
+    grad: dict[int, Any] = {to.id: (seed if isinstance(seed, Value) else _constant(record, one))}
+    for k, (name, inputs, outputs, attrs) in path:
+        if not grad.keys() & set(outputs):
+            continue
+        xs = [owner.value(i) for i in inputs]
+        if name in RULES:
+            parts = RULES[name](grad[outputs[0]], owner.value(outputs[0]), xs, attrs)
+        else:
+            parts = _by_core(record, k, name, outputs, xs, grad)
+        for i, x, part in zip(inputs, xs, parts, strict=True):
+            if part is not None and i in on_path:
+                part = part() if callable(part) else part
+                part = unbroadcast(part, x.shape)
+                grad[i] = part if i not in grad else grad[i] + part
+    return {i: grad[i] for i in wanted if i in grad}
+
+
+def _by_core(record: Any, k: int, name: str, outputs: Any, xs: Any, grad: Any) -> list[Any]:
+    """The gradients of one call by its own backward pass: numbers without a history."""
+    unique = {x.id: x for x in xs}
+    total: dict[int, Any] = {}
+    for o in (o for o in outputs if o in grad):
+        seed = plain(grad[o])
+        found = record.owner.gradient(record.owner.value(o), tuple(unique.values()), seed, k, k + 1)
+        for i, g in zip(unique, found, strict=True):
+            if g is not None:
+                total[i] = g if i not in total else total[i] + g
+    for g in total.values():
+        if isinstance(g, Value):
+            record.opaque[g.id] = name
+    return [total.pop(x.id, None) for x in xs]  # an input given twice has its sum once
+
+
+def _constant(record: Any, array: Any) -> Any:
+    return record.owner.leaf(array) if record.is_tape else record.owner.const(array)
