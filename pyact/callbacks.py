@@ -9,6 +9,7 @@ is a single call into C.
 from __future__ import annotations
 
 from math import isfinite
+from os import fspath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -433,7 +434,7 @@ class CSVLogger(Callback):
     def __init__(
         self, filename: str | PathLike[str], separator: str = ",", append: bool = False
     ) -> None:
-        self.filename = filename
+        self.filename = fspath(filename)  # not the number of an open file
         self.separator = separator
         self.append = append
         self._file: Any = None

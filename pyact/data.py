@@ -6,6 +6,7 @@ Nothing here ever opens a network connection.
 from __future__ import annotations
 
 from math import ceil, prod
+from os import fspath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -317,7 +318,7 @@ def read_idx(path: str | PathLike[str]) -> Array:
     import gzip
     from zlib import error as zlib_error
 
-    with open(path, "rb") as raw:
+    with open(fspath(path), "rb") as raw:  # a number would be an open file
         packed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
         try:

@@ -14,7 +14,18 @@ import pytest
 from oracle import normal, same_bits
 
 import pyact
-from pyact import _core, activations, initializers, layers, losses, metrics, ops, optimizers
+from pyact import (
+    _core,
+    activations,
+    callbacks,
+    data,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    ops,
+    optimizers,
+)
 from pyact.layers import Dense, Dropout, Input, Reshape
 
 
@@ -582,3 +593,15 @@ def test_results_of_another_length_are_refused_in_c():
     with says(ValueError, "output 0", "row"):
         _core.run_loop(program, None, feeds, 4, 2, None, 0, 2, 0, 0, None, None, (None,),
                        (np.zeros((4, 1), np.float32),), None, None)  # fmt: skip
+
+
+def test_a_number_is_no_file_name():
+    """Of an open file it is one, which would be closed behind the caller's back."""
+    for call in (lambda: callbacks.CSVLogger(1), lambda: data.read_idx(True)):
+        with pytest.raises(TypeError, match="int|bool"):
+            call()
+
+
+def test_passes_have_a_limit():
+    with pytest.raises(ValueError, match="at most 10000, got 4294967296"):
+        layers.Feedback(layers.Dense(2), passes=1 << 32)

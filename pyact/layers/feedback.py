@@ -46,6 +46,9 @@ def _schedule(given: Any) -> tuple[float, float, int]:
     return begin, end, whole("teacher_forcing: steps", given[2], 0)
 
 
+_MOST_PASSES = 10_000
+
+
 class Feedback(Wrapper):
     """A closed loop: what the body gave at earlier steps enters it again,
 
@@ -118,6 +121,11 @@ class Feedback(Wrapper):
         if self.tap >= len(stack):
             raise ValueError(f"tap: got {tap}, but the body has {len(stack)} layers")
         self.passes = None if passes is None else whole("passes", passes, 1)
+        if self.passes is not None and self.passes > _MOST_PASSES:
+            raise ValueError(
+                f"passes must be at most {_MOST_PASSES}, got {passes}: each is recorded; a "
+                "fixed point is had sooner by tolerance="
+            )
         self.return_sequences = bool(return_sequences)
         self.teacher_forcing = _schedule(teacher_forcing)
         self.tolerance = None if tolerance is None else real("tolerance", tolerance, 0)
