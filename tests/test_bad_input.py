@@ -598,7 +598,7 @@ def test_results_of_another_length_are_refused_in_c():
 def test_a_number_is_no_file_name():
     """Of an open file it is one, which would be closed behind the caller's back."""
     for call in (lambda: callbacks.CSVLogger(1), lambda: data.read_idx(True)):
-        with pytest.raises(TypeError, match="int|bool"):
+        with pytest.raises(TypeError, match=r"int|bool"):
             call()
 
 
