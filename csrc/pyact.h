@@ -212,6 +212,9 @@ typedef struct pa_tape pa_tape;
 
 pa_tape *pa_tape_new(const pa_lib *lib, uint64_t seed); /* NULL: out of memory */
 void pa_tape_free(pa_tape *t);
+/* leave(arg) is called before an operator that takes long, enter(arg) after it: the caller
+ * may let go of a lock in between, if nobody changes the tape meanwhile. */
+void pa_tape_around(pa_tape *t, void (*leave)(void *), void (*enter)(void *), void *arg);
 /* A leaf; the data are borrowed until the tape is freed. */
 pa_status pa_tape_leaf(pa_tape *t, pa_dtype dtype, int rank, const int64_t *dim,
                        void *data, bool wants_grad, int *value, pa_error *err);

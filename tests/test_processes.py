@@ -372,6 +372,23 @@ THREADS = {
             for n in (1, 2, 3):
                 assert float(cube(np.full(n, k, np.float32))) == n * k**3
     """,
+    "one tape in all": """
+        w = pyact.Variable(np.full((200, 200), 0.5, np.float32))
+        tape = _core.Tape(0)
+        leaf = tape.leaf(np.full((200, 200), 0.5, np.float32))
+        refused = []
+
+        def work(k):
+            for _ in range(40):
+                try:
+                    y = tape.apply("matmul", (leaf, leaf))
+                    (g,) = tape.gradient(y, (leaf,))
+                except RuntimeError as error:
+                    assert "in another thread" in str(error)
+                    refused.append(k)
+                    continue
+                assert (y.numpy() == 50).all() and (g.numpy() == 200).all()
+    """,
     "the number of threads changes meanwhile": """
         def work(k):
             if k < 2:

@@ -14,7 +14,12 @@ struct pa_tape {
     pa_tensor *tensor; /* per value: data */
     int n_saved, cap_saved;
     void **saved; /* per node */
+    void (*leave)(void *),
+        (*enter)(void *); /* around what takes long; NULL for nothing */
+    void *around;
 };
+
+static const double LONG_FLOPS = 1e5; /* some microseconds */
 
 pa_tape *pa_tape_new(const pa_lib *lib, uint64_t seed)
 {
@@ -25,6 +30,13 @@ pa_tape *pa_tape_new(const pa_lib *lib, uint64_t seed)
     }
     t->ctx = (pa_ctx){.pool = lib->pool, .seed = seed};
     return t;
+}
+
+void pa_tape_around(pa_tape *t, void (*leave)(void *), void (*enter)(void *), void *arg)
+{
+    t->leave = leave;
+    t->enter = enter;
+    t->around = arg;
 }
 
 void pa_tape_free(pa_tape *t)
@@ -88,10 +100,15 @@ static pa_status run(pa_tape *t, const pa_step *s, pa_error *err)
         return pa_fail(err, PA_ENOMEM, "out of memory for %zu bytes of scratch",
                        c.scratch_bytes);
     c.scratch = scratch;
+    const bool takes_long = t->leave && t->g->node[s->node].call.flops >= LONG_FLOPS;
+    if (takes_long)
+        t->leave(t->around);
     pa_fpu before = pa_fpu_get();
     pa_fpu_flush_denormals();
     (s->direction == PA_FORWARD ? op->forward : op->backward)(&c, &t->ctx);
     pa_fpu_set(before);
+    if (takes_long)
+        t->enter(t->around);
     pa_free(scratch);
     return PA_OK;
 }

@@ -16,6 +16,7 @@ typedef struct pa_py_graph { /* a graph or a tape: exactly one of the two is set
     PyObject *leaves;           /* tape: list of the arrays that leaves borrow */
     bool recording;             /* tape: operators on its values are recorded */
     struct pa_py_value *values; /* tape: every Value of it that is alive, a linked list */
+    PyThreadState *runs; /* tape: the thread that computes without the GIL, or NULL */
 } pa_py_graph;
 
 typedef struct pa_py_value {          /* a value of a graph or tape */
@@ -96,6 +97,9 @@ PyObject *pa_py_value_array(const pa_py_value *v);
 /* Gives every Value of a tape numbers of its own and frees the tape. */
 int pa_py_values_detach(pa_py_graph *owner);
 
+/* Raises RuntimeError, and is true, while another thread computes on the tape: nothing
+ * may be recorded then. */
+bool pa_py_busy(const pa_py_graph *owner);
 /* An array as a value: a constant of a graph, a leaf of a tape. */
 int pa_py_array_value(pa_py_graph *owner, PyObject *array, bool wants_grad, int *id);
 

@@ -2,12 +2,25 @@
  * weights, arrays and plain numbers; and applying an operator to them. */
 #include "py/objects.h"
 
+bool pa_py_busy(const pa_py_graph *self)
+{
+    if (self->runs)
+        PyErr_SetString(
+            PyExc_RuntimeError,
+            "this tape is computing in another thread; use one tape for each");
+    return self->runs != NULL;
+}
+
 /* An array as a value: a constant of a graph, a leaf of a tape. */
 int pa_py_array_value(pa_py_graph *self, PyObject *array, bool wants_grad, int *id)
 {
     PyArrayObject *a = pa_py_array(array);
     if (!a)
         return -1;
+    if (pa_py_busy(self)) {
+        Py_DECREF(a);
+        return -1;
+    }
     pa_tensor t;
     pa_error err;
     pa_py_tensor(a, &t);
@@ -194,7 +207,7 @@ PyObject *pa_py_value_apply(pa_py_graph *self, PyObject *name, PyObject *inputs,
     if (pa_py_args_get(&a, op, attrs) < 0)
         return NULL;
     int n = pa_py_input_ids(self, inputs, in);
-    if (n < 0)
+    if (n < 0 || pa_py_busy(self))
         return NULL;
     pa_error err;
     pa_status status;

@@ -27,6 +27,20 @@ static PyObject *graph_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return (PyObject *)self;
 }
 
+static void leave(void *arg)
+{
+    pa_py_graph *self = arg;
+    self->runs = PyThreadState_Get();
+    PyEval_SaveThread();
+}
+
+static void enter(void *arg)
+{
+    pa_py_graph *self = arg;
+    PyEval_RestoreThread(self->runs);
+    self->runs = NULL;
+}
+
 static PyObject *tape_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"seed", NULL};
@@ -42,6 +56,7 @@ static PyObject *tape_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         Py_DECREF(self);
         return PyErr_NoMemory();
     }
+    pa_tape_around(self->tape, leave, enter, self);
     return (PyObject *)self;
 }
 
@@ -219,6 +234,8 @@ static PyObject *tape_gradient(PyObject *o, PyObject *args)
     if (to->owner != self || !self->tape)
         return PyErr_Format(PyExc_ValueError,
                             "gradient: the target belongs to another tape");
+    if (pa_py_busy(self))
+        return NULL;
     if (seed != Py_None) {
         const pa_tensor *t = pa_py_value_tensor(to);
         s = (PyArrayObject *)PyArray_FROMANY(seed, pa_py_npy_type(t->dtype), 0, 0,
@@ -253,7 +270,7 @@ static PyObject *tape_detach(PyObject *o, PyObject *unused)
 {
     (void)unused;
     pa_py_graph *self = (pa_py_graph *)o;
-    if (self->tape && pa_py_values_detach(self) < 0)
+    if (pa_py_busy(self) || (self->tape && pa_py_values_detach(self) < 0))
         return NULL;
     if (PyList_SetSlice(self->leaves, 0, PyList_GET_SIZE(self->leaves), NULL) < 0)
         return NULL;
