@@ -129,11 +129,9 @@ pa_status pa_program_new(pa_program **program, const pa_graph *g,
                          const pa_program_spec *spec, pa_error *err);
 void pa_program_free(pa_program *p);
 
-/* Answers 0 to go on; anything else ends the run before the step changes a parameter. */
-typedef int pa_poll(void *arg);
-
-/* One step on the inputs as they are bound. */
-pa_status pa_program_step(pa_program *p, const pa_ctx *ctx, pa_poll *poll, void *arg);
+/* One step on the inputs as they are bound. PA_EINTR: the thread's watch (base/watch.h)
+ * said stop before the step changed a parameter. */
+pa_status pa_program_step(pa_program *p, const pa_ctx *ctx);
 
 /* Shall a step whose loss is not finite end before it changes a parameter (PA_EVALUE)?
  * Gradients are looked at in every step whose number is a multiple of `every`: it costs a
@@ -198,11 +196,10 @@ typedef struct pa_loop_args {
     int n_watched;        /* gradients, looked at in steps that are multiples of ... */
     int64_t watch_every;
     const pa_tensor *watched;
-    double *squares;      /* (n_watched + 1,): adds each one's sum of squares, and 1 */
-    pa_poll *poll;        /* asked about 20 times a second; may be NULL */
-    void *poll_arg;
+    double *squares; /* (n_watched + 1,): adds each one's sum of squares, and 1 */
 } pa_loop_args;
 
+/* PA_EINTR: the thread's watch said stop; `done` steps are whole, no further one is. */
 pa_status pa_loop_run(const pa_loop_args *a, pa_error *err);
 
 /* ---- the tape: the same operators, run as they are recorded
@@ -212,9 +209,11 @@ typedef struct pa_tape pa_tape;
 
 pa_tape *pa_tape_new(const pa_lib *lib, uint64_t seed); /* NULL: out of memory */
 void pa_tape_free(pa_tape *t);
-/* leave(arg) is called before an operator that takes long, enter(arg) after it: the caller
- * may let go of a lock in between, if nobody changes the tape meanwhile. */
-void pa_tape_around(pa_tape *t, void (*leave)(void *), void (*enter)(void *), void *arg);
+/* leave(arg) is called before an operator that takes long, enter(arg) after it: the
+ * caller may let go of a lock in between, if nobody changes the tape meanwhile. enter
+ * answers false when the operator was stopped by a watch: its results are dropped
+ * (PA_EINTR). */
+void pa_tape_around(pa_tape *t, void (*leave)(void *), bool (*enter)(void *), void *arg);
 /* A leaf; the data are borrowed until the tape is freed. */
 pa_status pa_tape_leaf(pa_tape *t, pa_dtype dtype, int rank, const int64_t *dim,
                        void *data, bool wants_grad, int *value, pa_error *err);

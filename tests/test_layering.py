@@ -214,14 +214,14 @@ def test_a_forbidden_call_is_found():
 
 CORE = c_files("kern", "ops", "simd", "graph", "base")
 GLOBAL = re.compile(
-    r"(static\s+)?(?!.*\b(const|typedef|enum|struct|union|extern)\b)"
+    r"(static\s+)?(?!.*\b(const|typedef|enum|struct|union|extern|PA_THREAD_LOCAL)\b)"
     r"[A-Za-z_][\w\s\*]*\b\w+(\[[^\]]*\])*\s*(=.*|;)$"
 )
 
 
 @pytest.mark.parametrize("path", CORE, ids=ids(CORE))
 def test_no_mutable_globals(path):
-    """At file scope an object is const, or it is a function or a type."""
+    """At file scope an object is const, or each thread's own, or a function or a type."""
     depth, found = 0, []
     for line in code(path).splitlines():
         stripped = line.strip()

@@ -16,6 +16,7 @@
 #include "base/cpu.h"
 #include "base/fpu.h"
 #include "base/thread.h"
+#include "base/watch.h"
 
 enum {
     MAX_THREADS = 256,
@@ -195,15 +196,24 @@ static void wait_inside(pa_pool *pool)
     }
 }
 
+/* The caller's watch, when it is to be asked between chunks. */
+static pa_watch *watch_of_caller(void)
+{
+    pa_watch *w = pa_watch_get();
+    return w && w->in_pool ? w : NULL;
+}
+
 /* The runner's own share. Waking threads costs it some microseconds and they come late:
  * it first sees from its own chunks whether they will find work. Returns its chunks. */
-static int64_t run_share(pa_pool *pool, int64_t start)
+static int64_t run_share(pa_pool *pool, int64_t start, pa_watch *watch)
 {
     const pa_job *job = &pool->job;
     int64_t done = 0;
     bool asleep = pa_atomic_get(&pool->sleepers) > 0;
     while (take_chunk(pool, job, 0)) {
         done++;
+        if (pa_watch_stops(watch))
+            pa_atomic_set(&pool->next, job->n); /* nobody finds another chunk */
         if (!asleep)
             continue;
         const int64_t left = job->n - pa_atomic_get(&pool->next);
@@ -230,8 +240,12 @@ static void judge_wait(pa_pool *pool, int64_t waited, int64_t worked, int64_t do
 
 static void run_inline(pa_task *task, void *arg, ptrdiff_t n)
 {
-    for (ptrdiff_t i = 0; i < n; i++)
+    pa_watch *watch = watch_of_caller();
+    bool stopped = false;
+    for (ptrdiff_t i = 0; i < n && !stopped; i++) {
         task(arg, i, 0);
+        stopped = pa_watch_stops(watch);
+    }
 }
 
 static bool set_up(pa_pool *pool)
@@ -297,7 +311,7 @@ static void run_job(pa_pool *pool, pa_task *task, void *arg, ptrdiff_t n, int th
     pa_atomic_set(&pool->open, 1);
     pa_atomic_add(&pool->round, 1);
     const int64_t start = pa_nanoseconds();
-    const int64_t done = run_share(pool, start);
+    const int64_t done = run_share(pool, start, watch_of_caller());
     pa_atomic_set(&pool->open, 0);
     const int64_t end = pa_nanoseconds();
     wait_inside(pool);
@@ -365,6 +379,9 @@ void pa_pool_resize(pa_pool *pool, int threads)
 
 void pa_pool_run(pa_pool *pool, pa_task *task, void *arg, ptrdiff_t n)
 {
+    const pa_watch *watch = watch_of_caller();
+    if (watch && watch->stopped)
+        return;
     const int threads = pa_pool_threads(pool);
     if (n <= 1 || threads <= 1 || pool->cpus <= 1 || !owned(pool) ||
         !pa_atomic_cas(&pool->state, IDLE, BUSY)) {

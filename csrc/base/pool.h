@@ -28,7 +28,8 @@ void pa_pool_resize(pa_pool *pool, int threads); /* at any time, from any thread
 
 /* Runs task(arg, i, worker) for every chunk i in [0, n) and returns when all are done.
  * Safe with pool NULL, from several threads at once, from inside a task, and in the
- * child of a fork. */
+ * child of a fork. When the caller's watch (base/watch.h) says stop, it returns with the
+ * chunks that have begun finished and the others not run. */
 void pa_pool_run(pa_pool *pool, pa_task *task, void *arg, ptrdiff_t n);
 
 #endif

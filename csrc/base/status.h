@@ -14,7 +14,7 @@ typedef enum pa_status {
     PA_ENOMEM,   /* MemoryError */
     PA_EVALUE,   /* ValueError: a shape, size, label or number that cannot be */
     PA_ETYPE,    /* TypeError: a dtype or kind that cannot be */
-    PA_EINTR,    /* the caller's poll asked to stop */
+    PA_EINTR,    /* the thread's watch said stop */
     PA_EOVERFLOW /* ValueError: a size that does not fit */
 } pa_status;
 

@@ -25,6 +25,12 @@
 
 enum { PA_CACHE_LINE = 128 }; /* bytes; two of 64, which some processors fetch in pairs */
 
+#if defined(_MSC_VER) && !defined(__clang__)
+#define PA_THREAD_LOCAL __declspec(thread)
+#else
+#define PA_THREAD_LOCAL _Thread_local
+#endif
+
 /* ---- atomics --------------------------------------------------------------------- */
 
 #if defined(_MSC_VER) && !defined(__clang__) /* <stdatomic.h> may be missing */

@@ -2,25 +2,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "base/clock.h"
+#include "base/watch.h"
 #include "graph/graph.h"
-
-static const double POLL_EVERY = 0.05; /* seconds */
-
-typedef struct watch {
-    const pa_loop_args *a;
-    double next;
-} watch;
-
-static int look_up(void *arg)
-{
-    watch *w = arg;
-    double now = pa_clock();
-    if (now < w->next)
-        return 0;
-    w->next = now + POLL_EVERY;
-    return w->a->poll(w->a->poll_arg);
-}
 
 static size_t row_size(const pa_tensor *t)
 {
@@ -111,7 +94,7 @@ static void unbind(pa_program *p)
 
 pa_status pa_loop_run(const pa_loop_args *a, pa_error *err)
 {
-    watch w = {a, pa_clock() + POLL_EVERY};
+    pa_watch *watch = pa_watch_get();
     pa_ctx ctx = a->ctx;
     pa_status status = PA_OK;
     for (int64_t b = a->first; b < a->last && status == PA_OK; b++) {
@@ -122,7 +105,7 @@ pa_status pa_loop_run(const pa_loop_args *a, pa_error *err)
             ctx.lr = a->lr[b - a->first];
         if ((status = feed(a, p, begin, rows, err)))
             break;
-        if ((status = pa_program_step(p, &ctx, a->poll ? look_up : NULL, &w)))
+        if ((status = pa_program_step(p, &ctx)))
             break;
         if (a->loss)
             a->loss[b - a->first] = pa_program_loss(p);
@@ -131,7 +114,7 @@ pa_status pa_loop_run(const pa_loop_args *a, pa_error *err)
         ctx.step++;
         if (a->done)
             *a->done = b - a->first + 1;
-        if (a->poll && (b & 15) == 15 && b + 1 < a->last && look_up(&w))
+        if ((b & 15) == 15 && b + 1 < a->last && pa_watch_stops(watch))
             status = PA_EINTR;
     }
     unbind(a->full);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/fpu.h"
+#include "base/watch.h"
 #include "graph/graph.h"
 
 typedef struct call {
@@ -341,26 +342,29 @@ bool pa_program_finite_params(const pa_program *p, pa_pool *pool)
     return all_finite(p, 0, pool);
 }
 
-pa_status pa_program_step(pa_program *p, const pa_ctx *ctx, pa_poll *poll, void *arg)
+pa_status pa_program_step(pa_program *p, const pa_ctx *ctx)
 {
     pa_fpu before = pa_fpu_get();
+    pa_watch *watch = pa_watch_get();
     pa_status status = PA_OK;
     pa_fpu_flush_denormals();
     int n_pure = p->n_calls - p->n_update, i = 0;
-    for (; i < n_pure; i++) {
+    for (; i < n_pure && status == PA_OK; i++) {
         const call *k = &p->calls[i];
         k->run(&k->call, ctx);
-        if (k->poll && poll && poll(arg)) {
+        if (watch && (watch->stopped || (k->poll && pa_watch_stops(watch))))
             status = PA_EINTR;
-            break;
-        }
     }
+    if (watch)
+        pa_watch_set(NULL); /* an update that has begun is not abandoned */
     if (p->check_every && status == PA_OK && p->n_update && !step_finite(p, ctx)) {
         p->not_finite = true;
         status = PA_EVALUE;
     }
     for (; status == PA_OK && i < p->n_calls; i++)
         p->calls[i].run(&p->calls[i].call, ctx);
+    if (watch)
+        pa_watch_set(watch);
     pa_fpu_set(before);
     return status;
 }

@@ -13,9 +13,9 @@ struct pa_tape {
     int cap_tensors;
     pa_tensor *tensor; /* per value: data */
     int n_saved, cap_saved;
-    void **saved; /* per node */
-    void (*leave)(void *),
-        (*enter)(void *); /* around what takes long; NULL for nothing */
+    void **saved;          /* per node */
+    void (*leave)(void *); /* before what takes long; NULL for nothing */
+    bool (*enter)(void *); /* after it */
     void *around;
 };
 
@@ -32,7 +32,7 @@ pa_tape *pa_tape_new(const pa_lib *lib, uint64_t seed)
     return t;
 }
 
-void pa_tape_around(pa_tape *t, void (*leave)(void *), void (*enter)(void *), void *arg)
+void pa_tape_around(pa_tape *t, void (*leave)(void *), bool (*enter)(void *), void *arg)
 {
     t->leave = leave;
     t->enter = enter;
@@ -100,7 +100,9 @@ static pa_status run(pa_tape *t, const pa_step *s, pa_error *err)
         return pa_fail(err, PA_ENOMEM, "out of memory for %zu bytes of scratch",
                        c.scratch_bytes);
     c.scratch = scratch;
-    const bool takes_long = t->leave && t->g->node[s->node].call.flops >= LONG_FLOPS;
+    const bool takes_long = t->leave && !(op->flags & PA_MUTATES) &&
+                            t->g->node[s->node].call.flops >= LONG_FLOPS;
+    bool whole = true;
     if (takes_long)
         t->leave(t->around);
     pa_fpu before = pa_fpu_get();
@@ -108,9 +110,9 @@ static pa_status run(pa_tape *t, const pa_step *s, pa_error *err)
     (s->direction == PA_FORWARD ? op->forward : op->backward)(&c, &t->ctx);
     pa_fpu_set(before);
     if (takes_long)
-        t->enter(t->around);
+        whole = t->enter(t->around);
     pa_free(scratch);
-    return PA_OK;
+    return whole ? PA_OK : pa_fail(err, PA_EINTR, "%s: interrupted", op->name);
 }
 
 pa_status pa_tape_leaf(pa_tape *t, pa_dtype dtype, int rank, const int64_t *dim,

@@ -52,14 +52,18 @@ static PyObject *get_outputs(const pa_program *p)
 static PyObject *run(py_program *p, PyArrayObject **array, const pa_ctx *ctx)
 {
     int n = pa_program_inputs(p->program);
-    bool small = pa_program_flops(p->program) < SMALL_FLOPS;
-    PyThreadState *thread = small ? NULL : PyEval_SaveThread();
+    const double flops = pa_program_flops(p->program);
+    pa_py_away away;
+    int status = 0;
+    if (flops >= SMALL_FLOPS)
+        pa_py_leave(&away, NULL, flops);
     for (int i = 0; i < n; i++)
         pa_program_bind(p->program, i, PyArray_DATA(array[i]));
-    pa_program_step(p->program, ctx, NULL, NULL);
-    if (thread)
-        PyEval_RestoreThread(thread);
-    PyObject *result = get_outputs(p->program); /* one may be an input: still bound */
+    pa_program_step(p->program, ctx);
+    if (flops >= SMALL_FLOPS)
+        status = pa_py_return(&away);
+    PyObject *result =
+        status ? NULL : get_outputs(p->program); /* one may be an input: still bound */
     for (int i = 0; i < n; i++)
         pa_program_bind(p->program, i, NULL);
     return result;

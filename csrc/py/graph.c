@@ -2,6 +2,7 @@
  * op_info), applying one by name (apply), and the types of the files beside it. */
 #include "py/objects.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/rng.h"
@@ -185,7 +186,9 @@ static PyObject *eager_result(eager *e)
     return all;
 }
 
-enum { RELEASE_GIL_AT = 4096 }; /* elements; below, switching costs more than it frees */
+/* Below both, switching costs more than it frees. */
+enum { RELEASE_GIL_AT = 4096 }; /* elements */
+static const double RELEASE_GIL_FLOPS = 1e5;
 
 static PyObject *eager_run(eager *e, const pa_state *state, int index, PyObject *inputs,
                            const pa_py_args *a, uint64_t seed)
@@ -209,10 +212,14 @@ static PyObject *eager_run(eager *e, const pa_state *state, int index, PyObject 
     if (eager_outputs(e) < 0)
         return NULL;
     pa_ctx ctx = {.pool = lib->pool, .seed = seed};
-    PyThreadState *thread = e->in[0].size >= RELEASE_GIL_AT ? PyEval_SaveThread() : NULL;
+    const bool takes_long =
+        e->in[0].size >= RELEASE_GIL_AT || e->call.flops >= RELEASE_GIL_FLOPS;
+    pa_py_away away;
+    if (takes_long)
+        pa_py_leave(&away, NULL, HUGE_VAL);
     status = pa_call_run(&e->call, &ctx, &err);
-    if (thread)
-        PyEval_RestoreThread(thread);
+    if (takes_long && pa_py_return(&away) < 0)
+        return NULL;
     return status ? pa_py_raise(status, &err) : eager_result(e);
 }
 

@@ -109,15 +109,18 @@ static PyObject *run(inference *self, PyArrayObject *x, PyObject *out)
     PyArrayObject *result = result_array(p, out);
     if (result) {
         pa_ctx ctx = {.pool = p->lib->pool};
-        bool small = pa_program_flops(p->program) < SMALL_FLOPS;
-        PyThreadState *thread = small ? NULL : PyEval_SaveThread();
+        const double flops = pa_program_flops(p->program);
+        pa_py_away away;
+        if (flops >= SMALL_FLOPS)
+            pa_py_leave(&away, NULL, flops);
         pa_program_bind(p->program, 0, PyArray_DATA(x));
-        pa_program_step(p->program, &ctx, NULL, NULL);
-        const pa_tensor *t = pa_program_output(p->program, 0);
-        memcpy(PyArray_DATA(result), t->data, t->size * pa_dtype_size(t->dtype));
+        if (pa_program_step(p->program, &ctx) == PA_OK) {
+            const pa_tensor *t = pa_program_output(p->program, 0);
+            memcpy(PyArray_DATA(result), t->data, t->size * pa_dtype_size(t->dtype));
+        }
         pa_program_bind(p->program, 0, NULL);
-        if (thread)
-            PyEval_RestoreThread(thread);
+        if (flops >= SMALL_FLOPS && pa_py_return(&away) < 0)
+            Py_CLEAR(result);
     }
     pa_atomic_swap(&p->busy, 0);
     Py_DECREF(p);

@@ -15,7 +15,6 @@ typedef struct loop { /* what run_loop holds while the C loop runs */
     PyObject *progress; /* borrowed, or NULL */
     int check_every;
     pa_tensor *watched; /* owned */
-    PyThreadState *thread;
 } loop;
 
 static int source_dtype(PyArrayObject *a)
@@ -249,20 +248,6 @@ static int get_watched(loop *l, PyObject *watch)
     return 0;
 }
 
-static int poll(void *arg)
-{
-    loop *l = arg;
-    PyEval_RestoreThread(l->thread);
-    int stop = PyErr_CheckSignals() < 0;
-    if (!stop && l->progress) {
-        PyObject *r = PyObject_CallNoArgs(l->progress);
-        stop = r == NULL;
-        Py_XDECREF(r);
-    }
-    l->thread = PyEval_SaveThread();
-    return stop;
-}
-
 static int claim(py_program *p)
 {
     if (!p || !pa_atomic_swap(&p->busy, 1))
@@ -307,9 +292,8 @@ static PyObject *run(loop *l)
     pa_error err = {""};
     pa_program *program[] = {l->a.full, l->a.rest};
     pa_program *last = l->a.full ? l->a.full : l->a.rest;
-    l->a.poll = poll;
-    l->a.poll_arg = l;
-    l->thread = PyEval_SaveThread();
+    pa_py_away away;
+    pa_py_leave(&away, l->progress, last ? pa_program_flops(last) : 0);
     for (int i = 0; i < 2; i++)
         if (program[i])
             pa_program_check_finite(program[i], l->check_every);
@@ -319,7 +303,8 @@ static PyObject *run(loop *l)
         bad = bad || (program[i] && pa_program_not_finite(program[i]));
     if (l->check_every && status == PA_OK && l->a.last > l->a.first && last)
         bad = !pa_program_finite_params(last, l->a.ctx.pool);
-    PyEval_RestoreThread(l->thread);
+    if (pa_py_return(&away) < 0)
+        return NULL;
     if (bad) {
         PyErr_SetString(PyExc_FloatingPointError, "not finite");
         return NULL;

@@ -1,7 +1,7 @@
 /* module.c - the extension module `pyact._core`: which ISA, how many threads, and the
  * parts that the other files of this folder add. */
 #define PA_PY_IMPORTS_NUMPY
-#include "py/state.h"
+#include "py/objects.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -225,7 +225,7 @@ static int module_exec(PyObject *module)
     import_array1(-1);
     import_umath1(-1);
     pa_state *state = pa_py_state(module);
-    if (open_lib(state) < 0)
+    if (pa_py_away_init() < 0 || open_lib(state) < 0)
         return -1;
     if (PyModule_AddStringConstant(module, "compiler", COMPILER) < 0)
         return -1;

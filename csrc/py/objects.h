@@ -4,6 +4,34 @@
 
 #include "py/state.h"
 
+#include "base/watch.h"
+
+/* ---- away.c -------------------------------------------------------------------------
+ */
+
+typedef struct pa_py_away { /* a thread that computes without the GIL */
+    PyThreadState *thread;
+    PyObject *progress; /* borrowed, or NULL */
+    bool watched;
+    pa_watch watch, *outer;
+} pa_py_away;
+
+/* Gives the GIL away until pa_py_return. About 20 times a second it is taken back for
+ * signal handlers and progress() (may be NULL); what they raise stops the work:
+ * pa_py_return is then -1, with that exception. flops: how long the work may take. */
+void pa_py_leave(pa_py_away *a, PyObject *progress, double flops);
+int pa_py_return(pa_py_away *a);
+
+/* The same for a ufunc's loop, which may run with or without the GIL and cannot raise:
+ * pa_py_look runs signal handlers when 50 ms have passed. If one raises, pa_py_look is
+ * true, and pa_py_stopped is, until Python raises it in turn, which it does as soon as
+ * the ufunc has returned: what is left of the loop need not be computed. */
+bool pa_py_look(void);
+bool pa_py_stopped(void);
+
+bool pa_py_is_main_thread(void);
+int pa_py_away_init(void);
+
 typedef struct pa_py_block { /* memory of parameters, gradients, slots */
     PyObject_HEAD pa_block *block;
 } pa_py_block;
@@ -16,7 +44,8 @@ typedef struct pa_py_graph { /* a graph or a tape: exactly one of the two is set
     PyObject *leaves;           /* tape: list of the arrays that leaves borrow */
     bool recording;             /* tape: operators on its values are recorded */
     struct pa_py_value *values; /* tape: every Value of it that is alive, a linked list */
-    PyThreadState *runs; /* tape: the thread that computes without the GIL, or NULL */
+    bool runs;                  /* tape: a thread computes without the GIL ... */
+    pa_py_away away;            /* ... and this is how it comes back */
 } pa_py_graph;
 
 typedef struct pa_py_value {          /* a value of a graph or tape */

@@ -8,7 +8,7 @@ bool pa_py_busy(const pa_py_graph *self)
         PyErr_SetString(
             PyExc_RuntimeError,
             "this tape is computing in another thread; use one tape for each");
-    return self->runs != NULL;
+    return self->runs;
 }
 
 /* An array as a value: a constant of a graph, a leaf of a tape. */

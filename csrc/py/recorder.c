@@ -1,6 +1,7 @@
 /* recorder.c - pyact._core.Graph and Tape: what operators are recorded in. */
 #include "py/objects.h"
 
+#include <math.h>
 #include <structmember.h>
 
 static pa_py_graph *owner_new(PyTypeObject *type)
@@ -30,15 +31,16 @@ static PyObject *graph_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 static void leave(void *arg)
 {
     pa_py_graph *self = arg;
-    self->runs = PyThreadState_Get();
-    PyEval_SaveThread();
+    self->runs = true;
+    pa_py_leave(&self->away, NULL, HUGE_VAL);
 }
 
-static void enter(void *arg)
+static bool enter(void *arg)
 {
     pa_py_graph *self = arg;
-    PyEval_RestoreThread(self->runs);
-    self->runs = NULL;
+    const bool whole = pa_py_return(&self->away) == 0;
+    self->runs = false;
+    return whole;
 }
 
 static PyObject *tape_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)

@@ -2,8 +2,8 @@
  *
  * A ufunc's loop for float32 or float64 is the operator's own loop, called on chunks by
  * several threads when the array is large. The loop for float16 goes through float64 and
- * rounds once. NumPy runs these loops without the GIL: nothing below sees Python, but for
- * the functions that make the ufuncs. */
+ * rounds once. NumPy runs these loops without the GIL: they see nothing of Python, but
+ * that a long one looks for signals between its pieces. */
 #include "py/ufunc.h"
 
 #include <fenv.h>
@@ -12,12 +12,14 @@
 
 #include "base/clock.h"
 #include "base/half.h"
+#include "base/thread.h"
 
 enum {
-    BLOCK = 256,   /* elements that go through a buffer on the stack at once */
-    FIRST = 4096,  /* elements that tell how long the others will take */
-    SPLIT = 16384, /* elements from which several threads are thought of at all */
-    N_DTYPES = 3,  /* float16, float32, float64 */
+    BLOCK = 256,     /* elements that go through a buffer on the stack at once */
+    FIRST = 4096,    /* elements that tell how long the others will take */
+    SPLIT = 16384,   /* elements from which several threads are thought of at all */
+    PIECE = 1 << 20, /* elements between two looks for a signal */
+    N_DTYPES = 3,    /* float16, float32, float64 */
 };
 
 /* Seconds. Asking a sleeping thread for help costs the caller about 4 us; a chunk is what
@@ -195,8 +197,33 @@ static void run_threads(const loop_data *d, char **args, ptrdiff_t n,
     pa_pool_run(d->pool, run_chunk, &j, rest / j.chunk + (rest % j.chunk != 0));
 }
 
+static void run_piece(const loop_data *d, char **args, ptrdiff_t n,
+                      const ptrdiff_t *steps, order how)
+{
+    if (how != ANY_ORDER)
+        run_ordered(d, args, n, steps, how);
+    else if (n < SPLIT || pa_pool_threads(d->pool) == 1)
+        run(d, args, n, steps);
+    else
+        run_threads(d, args, n, steps);
+}
+
+/* In pieces, from the first element to the last, until a signal handler raises. */
+static void run_pieces(const loop_data *d, char **args, ptrdiff_t n,
+                       const ptrdiff_t *steps, order how)
+{
+    for (ptrdiff_t at = 0; at < n && !pa_py_stopped(); at += PIECE) {
+        char *part[3];
+        for (int k = 0; k <= d->n_in; k++)
+            part[k] = args[k] + at * steps[k];
+        run_piece(d, part, n - at < PIECE ? n - at : PIECE, steps, how);
+        pa_py_look();
+    }
+}
+
 static void loop(char **args, const npy_intp *dims, const npy_intp *steps, void *data)
 {
+    static PA_THREAD_LOCAL ptrdiff_t since_look; /* elements: an array may come in rows */
     const loop_data *d = data;
     ptrdiff_t n = dims[0];
     order how = ANY_ORDER;
@@ -205,12 +232,13 @@ static void loop(char **args, const npy_intp *dims, const npy_intp *steps, void 
             order_for(args[k], steps[k], args[d->n_in], steps[d->n_in], n, d->size);
         how = one > how ? one : how;
     }
-    if (how != ANY_ORDER)
-        run_ordered(d, args, n, steps, how);
-    else if (n < SPLIT || pa_pool_threads(d->pool) == 1)
-        run(d, args, n, steps);
-    else
-        run_threads(d, args, n, steps);
+    since_look += n;
+    if (since_look < PIECE) {
+        run_piece(d, args, n, steps, how);
+    } else {
+        since_look = 0;
+        run_pieces(d, args, n, steps, how);
+    }
 }
 
 /* (x) -> y for an operator (x, p) -> y. */

@@ -2,7 +2,7 @@
 #ifndef PA_PY_UFUNC_H
 #define PA_PY_UFUNC_H
 
-#include "py/state.h"
+#include "py/objects.h"
 
 /* A new dict {name: ufunc} of the operators compiled for `isa`; NULL with an exception.
  */

@@ -246,7 +246,7 @@ static void test_program(const pa_lib *lib, int threads)
     if (p) {
         pa_program_bind(p, 0, x);
         pa_program_bind(p, 1, y);
-        pa_program_step(p, &(pa_ctx){.pool = lib->pool}, NULL, NULL);
+        pa_program_step(p, &(pa_ctx){.pool = lib->pool});
         for (int i = 0; i < 2; i++) {
             const pa_tensor *got = pa_program_output(p, i);
             CHECK(memcmp(got->data, want[i]->data, got->size * sizeof(float)) == 0,

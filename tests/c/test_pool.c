@@ -17,6 +17,7 @@
 #include "base/cpu.h"
 #include "base/fpu.h"
 #include "base/thread.h"
+#include "base/watch.h"
 
 static int failures;
 
@@ -367,6 +368,41 @@ static void test_fpu(void)
     pa_pool_free(pool);
 }
 
+/* ---- a watch
+ * ----------------------------------------------------------------------- */
+
+static bool stop_at_once(void *asked)
+{
+    ++*(int *)asked;
+    return true;
+}
+
+static void test_watch(void)
+{
+    for (int threads = 1; threads <= 3; threads++) {
+        pa_pool *pool = pa_pool_new(threads);
+        probe *p = new_probe(pool, 2000000); /* some milliseconds a chunk */
+        int asked = 0;
+        pa_watch w;
+        pa_watch_init(&w, stop_at_once, &asked, true);
+        CHECK(pa_watch_set(&w) == NULL, "a watch nobody set");
+        pa_pool_run(pool, count, p, MAX_N);
+        const int64_t ran = pa_atomic_get(&p->total);
+        CHECK(w.stopped && asked == 1, "stopped %d, asked %d", w.stopped, asked);
+        CHECK(ran > 0 && ran < MAX_N, "%lld of %d chunks", (long long)ran, MAX_N);
+        pa_pool_run(pool, count, p, 9);
+        pa_pool_run(pool, count, p, 1);
+        CHECK(pa_atomic_get(&p->total) == ran, "a chunk after the stop");
+        CHECK(pa_watch_set(NULL) == &w, "the watch is gone");
+        probe *next = new_probe(pool, 0);
+        pa_pool_run(pool, count, next, MAX_N);
+        check_counts(next, MAX_N, "after the watch");
+        free(p);
+        free(next);
+        pa_pool_free(pool);
+    }
+}
+
 /* ---- speed: printed; only a gross loss fails
  * ----------------------------------------------- */
 
@@ -413,6 +449,7 @@ int main(void)
     test_fork();
     test_free_while_busy();
     test_fpu();
+    test_watch();
     print_speed();
     printf("%s\n", failures ? "test_pool: FAILED" : "test_pool: ok");
     return failures != 0;

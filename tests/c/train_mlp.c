@@ -94,7 +94,7 @@ static pa_program *prediction(const pa_lib *lib, pa_block *params)
 static double accuracy(pa_program *program, const float *x, const int32_t *label)
 {
     pa_program_bind(program, 0, x);
-    check(pa_program_step(program, &(pa_ctx){0}, NULL, NULL));
+    check(pa_program_step(program, &(pa_ctx){0}));
     const float *logits = pa_program_output(program, 0)->data;
     int right = 0;
     for (int i = 0; i < POINTS; i++) {
