@@ -42,6 +42,10 @@ CALLS = {
         "x = np.ones((64, 160, 160, 64), np.float32); k = np.ones((3, 3, 64, 64), np.float32)",
         "ops.conv2d(x, k)",
     ),
+    "conv2d, one image": (
+        "x = np.ones((1, 1200, 1200, 64), np.float32); k = np.ones((3, 3, 64, 64), np.float32)",
+        "ops.conv2d(x, k)",
+    ),
     "lstm": (
         "x = np.ones((2048, 50, 64), np.float32); layer = layers.LSTM(256); layer(x[:1])",
         "layer(x)",

@@ -33,8 +33,9 @@ typedef struct pa_job {
     pa_task *task;
     void *arg;
     ptrdiff_t n;
-    int threads; /* workers from this number on stay out */
-    pa_fpu fpu;  /* the caller's */
+    int threads;     /* workers from this number on stay out */
+    pa_fpu fpu;      /* the caller's */
+    pa_watch *watch; /* the caller's, or NULL */
 } pa_job;
 
 typedef struct pa_worker {
@@ -115,8 +116,10 @@ static void help(pa_pool *pool, int worker)
         const pa_job job = pool->job;
         const pa_fpu own = pa_fpu_get();
         pa_fpu_set((pa_fpu){job.fpu.control, 0});
+        pa_watch_set(job.watch);
         while (take_chunk(pool, &job, worker))
             ;
+        pa_watch_set(NULL);
         const uint64_t raised = pa_fpu_get().flags;
         pa_fpu_set(own);
         if (raised)
@@ -196,23 +199,16 @@ static void wait_inside(pa_pool *pool)
     }
 }
 
-/* The caller's watch, when it is to be asked between chunks. */
-static pa_watch *watch_of_caller(void)
-{
-    pa_watch *w = pa_watch_get();
-    return w && w->in_pool ? w : NULL;
-}
-
 /* The runner's own share. Waking threads costs it some microseconds and they come late:
  * it first sees from its own chunks whether they will find work. Returns its chunks. */
-static int64_t run_share(pa_pool *pool, int64_t start, pa_watch *watch)
+static int64_t run_share(pa_pool *pool, int64_t start)
 {
     const pa_job *job = &pool->job;
     int64_t done = 0;
     bool asleep = pa_atomic_get(&pool->sleepers) > 0;
     while (take_chunk(pool, job, 0)) {
         done++;
-        if (pa_watch_stops(watch))
+        if (pa_watch_stops(job->watch))
             pa_atomic_set(&pool->next, job->n); /* nobody finds another chunk */
         if (!asleep)
             continue;
@@ -240,7 +236,7 @@ static void judge_wait(pa_pool *pool, int64_t waited, int64_t worked, int64_t do
 
 static void run_inline(pa_task *task, void *arg, ptrdiff_t n)
 {
-    pa_watch *watch = watch_of_caller();
+    pa_watch *watch = pa_watch_in_pool();
     bool stopped = false;
     for (ptrdiff_t i = 0; i < n && !stopped; i++) {
         task(arg, i, 0);
@@ -305,13 +301,13 @@ static void release(pa_pool *pool)
 
 static void run_job(pa_pool *pool, pa_task *task, void *arg, ptrdiff_t n, int threads)
 {
-    pool->job = (pa_job){task, arg, n, threads, pa_fpu_get()};
+    pool->job = (pa_job){task, arg, n, threads, pa_fpu_get(), pa_watch_in_pool()};
     pa_atomic_set(&pool->next, 0);
     pa_atomic_set(&pool->flags, 0);
     pa_atomic_set(&pool->open, 1);
     pa_atomic_add(&pool->round, 1);
     const int64_t start = pa_nanoseconds();
-    const int64_t done = run_share(pool, start, watch_of_caller());
+    const int64_t done = run_share(pool, start);
     pa_atomic_set(&pool->open, 0);
     const int64_t end = pa_nanoseconds();
     wait_inside(pool);
@@ -379,8 +375,8 @@ void pa_pool_resize(pa_pool *pool, int threads)
 
 void pa_pool_run(pa_pool *pool, pa_task *task, void *arg, ptrdiff_t n)
 {
-    const pa_watch *watch = watch_of_caller();
-    if (watch && watch->stopped)
+    const pa_watch *watch = pa_watch_in_pool();
+    if (watch && pa_atomic_get(&watch->stopped))
         return;
     const int threads = pa_pool_threads(pool);
     if (n <= 1 || threads <= 1 || pool->cpus <= 1 || !owned(pool) ||

@@ -352,7 +352,7 @@ pa_status pa_program_step(pa_program *p, const pa_ctx *ctx)
     for (; i < n_pure && status == PA_OK; i++) {
         const call *k = &p->calls[i];
         k->run(&k->call, ctx);
-        if (watch && (watch->stopped || (k->poll && pa_watch_stops(watch))))
+        if (watch && (pa_atomic_get(&watch->stopped) || (k->poll && pa_watch_stops(watch))))
             status = PA_EINTR;
     }
     if (watch)

@@ -1,5 +1,6 @@
 #include "kern/conv.h"
 
+#include "base/watch.h"
 #include "kern/conv_tile.h"
 #include "kern/gemm.h"
 
@@ -65,6 +66,13 @@ void PA_(pa_conv_pack_back)(const pa_conv *g, const real *kernel, real *packed)
      packed + (i * g->kh + ky) * size);
 }
 
+/* The watch to ask between the rows of an image that takes long by itself. */
+static pa_watch *watch_of(const pa_conv *g)
+{
+    const double flops = 2.0 * (double)(g->OH * g->OW) * (double)(g->O * terms(g));
+    return flops < 5e7 ? NULL : pa_watch_in_pool();
+}
+
 /* ---- forward -------------------------------------------------------------------------
  */
 
@@ -90,7 +98,8 @@ static void image_block(const pa_conv *g, const block *t, size_t group, size_t c
     panel += ((t->y * g->kw + t->x) * g->Cg + t->c) * TILE_COLS;
     const size_t vecs = (cols + VR_N - 1) / VR_N;
     const size_t tiles = (g->OW + TILE_ROWS - 1) / TILE_ROWS;
-    for (size_t oy = 0; oy < g->OH; oy++) {
+    pa_watch *watch = watch_of(g);
+    for (size_t oy = 0; oy < g->OH && !pa_watch_stops(watch); oy++) {
         for (size_t i = 0; i < tiles; i++) {
             size_t ox, rows = part(g->OW, tiles, i, &ox);
             conv_tiles[vecs - 1][rows - 1](
@@ -165,7 +174,8 @@ void PA_(pa_conv_dkernel)(const pa_conv *g, const real *x, const real *dz, bool 
     const bool join = joined(g);
     const size_t nx = join ? 1 : g->kw, n = join ? g->kw * g->Cg : g->Cg;
     const size_t most = g->OW < CHAIN ? CHAIN / g->OW : 1;
-    for (size_t oy = 0; oy < g->OH; oy += most) {
+    pa_watch *watch = watch_of(g);
+    for (size_t oy = 0; oy < g->OH && !pa_watch_stops(watch); oy += most) {
         const size_t rows = least(most, g->OH - oy);
         for (size_t ky = 0; ky < g->kh; ky++)
             for (size_t kx = 0; kx < nx; kx++)
@@ -224,7 +234,8 @@ void PA_(pa_conv_dimage)(const pa_conv *g, const real *dz, const real *packed,
 {
     const size_t N = g->kw * g->Cg, size = PA_(pa_gemm_packed_size)(N, g->Og);
     const size_t most = column_rows(g);
-    for (size_t oy = 0; oy < g->OH; oy += most) {
+    pa_watch *watch = watch_of(g);
+    for (size_t oy = 0; oy < g->OH && !pa_watch_stops(watch); oy += most) {
         const size_t rows = least(most, g->OH - oy);
         for (size_t i = 0; i < g->groups; i++)
             for (size_t ky = 0; ky < g->kh; ky++) {

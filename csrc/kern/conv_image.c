@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/watch.h"
 #include "kern/conv_sparse.h"
 #include "kern/gemm_bias.h"
 #include "simd/simd.h"
@@ -175,7 +176,8 @@ static void forward_chunk(void *arg, ptrdiff_t chunk, int worker)
     images(q, chunk, &lo, &hi);
     if (q->s.forward)
         memset(frame, 0, q->s.forward * sizeof *frame);
-    for (size_t b = lo; b < hi; b++) {
+    pa_watch *watch = pa_watch_in_pool();
+    for (size_t b = lo; b < hi && !pa_watch_stops(watch); b++) {
         const real *x = w->x + b * in;
         real *y = w->y + b * out;
         if (q->s.forward) {
@@ -306,7 +308,8 @@ static void backward_chunk(void *arg, ptrdiff_t chunk, int worker)
     memset(own + q->s.columns - PA_CONV_SLACK, 0, PA_CONV_SLACK * sizeof *own);
     memset(own + q->s.partial, 0, (q->s.each - q->s.partial) * sizeof *own);
     bool first = true;
-    for (size_t b = lo; b < hi; b++)
+    pa_watch *watch = pa_watch_in_pool();
+    for (size_t b = lo; b < hi && !pa_watch_stops(watch); b++)
         first = backward_image(q, b, first, own);
 }
 

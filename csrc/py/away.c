@@ -45,7 +45,7 @@ int pa_py_return(pa_py_away *a)
     if (!a->watched)
         return 0;
     pa_watch_set(a->outer);
-    return a->watch.stopped ? -1 : 0;
+    return pa_atomic_get(&a->watch.stopped) ? -1 : 0;
 }
 
 bool pa_py_is_main_thread(void)
