@@ -80,7 +80,8 @@ class Record:
             self.owner.detach()
 
     def __del__(self) -> None:
-        self.close()
+        if hasattr(self, "opaque"):  # __init__ came to its end
+            self.close()
 
 
 def current() -> Record | None:

@@ -330,13 +330,23 @@ class Engine:
         return source.hold_out(split)
 
     def _epoch(self, source: Any, hooks: CallbackList, epoch: int, resume: Any) -> dict[str, float]:
-        """One pass over the data, or the rest of one; returns the epoch's logs."""
+        """One pass over the data, or the rest of one; returns the epoch's logs.
+
+        One that fails before its first step is not counted: the next has its order.
+        """
+        before = self.model.optimizer.iterations
+        self.epochs_seen += resume is None
+        try:
+            return self._batches(source, hooks, epoch, resume)
+        except BaseException:
+            self.epochs_seen -= resume is None and self.model.optimizer.iterations == before
+            raise
+
+    def _batches(
+        self, source: Any, hooks: CallbackList, epoch: int, resume: Any
+    ) -> dict[str, float]:
         steps = Steps(self)
-        passed = 0
-        if resume is None:
-            self.epochs_seen += 1
-        else:
-            passed = resume.batches
+        passed = 0 if resume is None else resume.batches
         first = 0
         for data, batch, last, order in source.epoch(self.model._seed, self.epochs_seen - 1):
             at = max(0, min(passed - first, last))

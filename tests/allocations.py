@@ -1,0 +1,337 @@
+"""Public calls with each allocation of the C core failing in turn.
+
+    python tests/allocations.py               # every allocation of every call, two ways
+    python tests/allocations.py --plant NAME  # with a bug in the check's subject: must fail
+
+`shim/memory.c`, built here and preloaded, makes the n-th allocation that the extension module
+makes fail: once, or from there on for good. That is tried for each n until a run comes to its
+end without it. Whatever fails, the call raises MemoryError, or does without; no memory stays
+allocated, what the call works on is as it was before, bit by bit, and the same call then
+succeeds with the result that it has without a failure.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+import pyact
+from pyact import _core, layers, ops
+
+HERE = Path(__file__).resolve().parent
+
+
+def build(folder):
+    """The preloaded library, made from its source."""
+    path = os.path.join(folder, "memory.so")
+    cc = os.environ.get("CC", "cc").split()
+    subprocess.run([*cc, "-std=gnu11", "-O1", "-shared", "-fPIC", HERE / "shim" / "memory.c",
+                    "-o", path, "-lpthread"], check=True)  # fmt: skip
+    return path
+
+
+def code_of(module):
+    """Where the module's code is mapped: [from, to)."""
+    path = os.path.realpath(module.__file__)
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    lines = [line.split() for line in maps if line.endswith(path)]
+    spans = [[int(x, 16) for x in fields[0].split("-")] for fields in lines if "x" in fields[1]]
+    return min(a for a, _ in spans), max(b for _, b in spans)
+
+
+class Shim:
+    def __init__(self, path):
+        self.lib = ctypes.CDLL(path)
+        for name in ("disarm", "hits", "live", "lost", "hit"):
+            getattr(self.lib, f"memory_{name}").restype = ctypes.c_long
+        self.lib.memory_of(*map(ctypes.c_size_t, code_of(_core)))
+
+    def run(self, call, nth, for_good):
+        """What call() returned or raised with the nth allocation failing."""
+        found = raised = None
+        self.lib.memory_arm(ctypes.c_long(nth), for_good)
+        try:
+            found = call()
+        except Exception as caught:
+            raised = caught.with_traceback(None)
+            raised.__context__ = raised.__cause__ = None
+        finally:
+            self.calls = self.lib.memory_disarm()
+        return found, raised
+
+    hits = property(lambda self: self.lib.memory_hits())
+    live = property(lambda self: self.lib.memory_live())
+
+
+# ---- what is called ----------------------------------------------------------------------------
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((12, 6)).astype(np.float32)
+Y = RNG.standard_normal((12, 3)).astype(np.float32)
+IMAGES = RNG.standard_normal((4, 8, 8, 2)).astype(np.float32)
+SERIES = RNG.standard_normal((4, 5, 3)).astype(np.float32)
+
+
+class Calls:
+    """The methods are calls; each works on `self.model` and others of __init__."""
+
+    def __init__(self):
+        pyact.set_seed(1)
+        self.model = pyact.Sequential(
+            [layers.Input((6,)), layers.Dense(5, "tanh"), layers.Dropout(0.2), layers.Dense(3)]
+        )
+        self.model.compile("adam", "mse", ["mae"])
+        self.weight = pyact.Variable(RNG.standard_normal((6, 4)).astype(np.float32) * 0 + 0.5)
+
+    def state(self):
+        """What no failing call may change."""
+        optimizer = self.model.optimizer
+        return [*self.model.get_weights(), self.weight.numpy(), np.int64(optimizer.iterations)]
+
+    def ufunc(self):
+        return pyact.gelu(X)
+
+    def matmul(self):
+        return ops.matmul(X, X.T)
+
+    def softmax(self):
+        return ops.softmax(X)
+
+    def reduction(self):
+        return ops.sum(X, axis=0)
+
+    def convolution(self):
+        return ops.conv2d(IMAGES, np.ones((3, 3, 2, 4), np.float32))
+
+    def tape(self):
+        with pyact.GradientTape() as tape:
+            loss = ops.mean(ops.tanh(X @ self.weight) ** 2)
+        return tape.gradient(loss, self.weight)
+
+    def tape_persistent(self):
+        with pyact.GradientTape(persistent=True) as tape:
+            hidden = X @ self.weight
+            loss = ops.sum(hidden * hidden)
+        return [tape.gradient(loss, self.weight), tape.gradient(hidden, self.weight)]
+
+    def check_grad(self):
+        return pyact.check_grad(lambda a: ops.sum(ops.tanh(a)), [X[:2].astype(np.float64)])
+
+    def value_and_grad(self):
+        return pyact.value_and_grad(lambda a: ops.sum(ops.tanh(a) * a))(X)
+
+    def function(self):
+        return pyact.function(lambda a: ops.relu(a @ np.ones((6, 2), np.float32)))(X)
+
+    def call(self):
+        return self.model(X)
+
+    def predict(self):
+        return self.model.predict(X, 5, verbose=0)
+
+    def evaluate(self):
+        return self.model.evaluate(X, Y, 5, verbose=0)
+
+    def fit(self):
+        self.model.fit(X, Y, 5, 2, verbose=0)
+        return self.model.get_weights()
+
+    def train_on_batch(self):
+        self.model.train_on_batch(X, Y)
+        return self.model.get_weights()
+
+    def compile_inference(self):
+        fn = self.model.compile_inference()
+        return [fn(X), fn(X[:1])]
+
+    def recurrent(self):
+        pyact.set_seed(2)
+        model = pyact.Sequential([layers.Bidirectional(layers.LSTM(4)), layers.Dense(1)])
+        model.compile("rmsprop", "mse")
+        model.fit(SERIES, Y[:4, :1], 2, 1, verbose=0)
+        return model.predict(SERIES, verbose=0)
+
+    def images(self):
+        pyact.set_seed(2)
+        model = pyact.Sequential([
+            layers.Conv2D(3, 3, activation="relu", padding="same"), layers.BatchNormalization(),
+            layers.MaxPooling2D(), layers.Flatten(), layers.Dense(2),
+        ])  # fmt: skip
+        optimizer = pyact.optimizers.SGD(0.01, momentum=0.9, clipnorm=1.0)
+        model.compile(optimizer, pyact.losses.SparseCategoricalCrossentropy(from_logits=True))
+        model.fit(IMAGES, np.arange(4) % 2, 2, 1, verbose=0)
+        return model.predict(IMAGES, verbose=0)
+
+    def feedback(self):
+        pyact.set_seed(2)
+        model = pyact.Sequential([layers.Feedback(layers.Dense(3), return_sequences=True)])
+        model.compile("sgd", "mse")
+        model.fit(SERIES, SERIES, 2, 1, verbose=0)
+        return model.predict(SERIES, verbose=0)
+
+    def save_and_load(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "m.safetensors")
+            self.model.save(path)
+            return pyact.load_model(path).get_weights()
+
+    def copy(self):
+        import copy
+
+        return copy.deepcopy(self.model).get_weights()
+
+
+NAMES = [name for name in vars(Calls) if name[0] != "_" and name != "state"]
+
+
+def flat(x):
+    """Whatever a call returns, as bytes."""
+    if isinstance(x, dict):
+        x = list(x.values())
+    if isinstance(x, list | tuple):
+        return b"|".join(map(flat, x))
+    return np.asarray(x).tobytes()
+
+
+# ---- the check ---------------------------------------------------------------------------------
+
+
+def attempt(shim, name, nth, for_good):
+    """One call with one failure: what is wrong with it, and whether there was a failure."""
+    one = Calls()
+    before = flat(one.state())
+    gc.collect()
+    live = shim.live
+    found, raised = shim.run(getattr(one, name), nth, for_good)
+    hits = shim.hits
+    wrong = []
+    if raised is not None and not (hits and isinstance(raised, MemoryError)):
+        wrong.append(f"raised {raised!r}")
+    if raised is not None and flat(one.state()) != before:
+        wrong.append("the model is not as it was")
+    again = found if raised is None else getattr(one, name)()
+    if flat(again) != WANTED[name]:
+        wrong.append("the result is another one")
+    del found, again, raised, one
+    gc.collect()
+    if shim.live > live - MODEL[name]:
+        wrong.append(f"{shim.live - live + MODEL[name]} allocations are left")
+    return wrong, hits
+
+
+WANTED, MODEL = {}, {}
+
+
+def prepare(shim, name):
+    """The result without a failure, what stays cached, and the size of Calls() itself."""
+    for _ in range(3):
+        one = Calls()
+        WANTED[name] = flat(getattr(one, name)())
+        del one
+    gc.collect()
+    live = shim.live
+    one = Calls()
+    one.state()
+    gc.collect()
+    MODEL[name] = shim.live - live
+    del one
+
+
+def sweep(shim, names=NAMES):
+    """Complaints, and the number of runs in which an allocation failed."""
+    complaints, runs = [], 0
+    for name in names:
+        prepare(shim, name)
+        for for_good in (False, True):
+            nth = 0
+            while True:
+                wrong, hits = attempt(shim, name, nth, for_good)
+                site = f"+{shim.lib.memory_hit():#x}"
+                complaints += [
+                    f"{name}, allocation {nth} ({site}) {'for good' * for_good}: {w}" for w in wrong
+                ]
+                runs += bool(hits)
+                if not hits or len(complaints) > 50:
+                    break
+                nth += 1
+    return complaints, runs
+
+
+# ---- planted bugs ------------------------------------------------------------------------------
+
+
+def leak():
+    """A tape that nobody frees when a call has failed."""
+    plain, kept = pyact.GradientTape.gradient, []
+
+    def gradient(self, *args):
+        try:
+            return plain(self, *args)
+        except MemoryError:
+            kept.append((self, *args))
+            raise
+
+    pyact.GradientTape.gradient = gradient
+
+
+def half_a_step():
+    """A failing step that has changed a weight."""
+    plain = Calls.train_on_batch
+
+    def train_on_batch(self):
+        try:
+            return plain(self)
+        except MemoryError:
+            self.model.set_weights([w + 1 for w in self.model.get_weights()])
+            raise
+
+    Calls.train_on_batch = train_on_batch
+
+
+def swallowed():
+    """A failure that is taken for a result."""
+    plain = Calls.predict
+
+    def predict(self):
+        try:
+            return plain(self)
+        except MemoryError:
+            return np.zeros(3)
+
+    Calls.predict = predict
+
+
+PLANTS = {"leak": (leak, "tape"), "half": (half_a_step, "train_on_batch"),
+          "swallowed": (swallowed, "predict")}  # fmt: skip
+
+
+def main():
+    if "LD_PRELOAD" not in os.environ:
+        with tempfile.TemporaryDirectory() as folder:
+            environment = {**os.environ, "LD_PRELOAD": build(folder)}
+            return subprocess.run([sys.executable, *sys.argv], env=environment).returncode
+    shim = Shim(os.environ["LD_PRELOAD"])
+    names = NAMES
+    if "--plant" in sys.argv:
+        bug, name = PLANTS[sys.argv[sys.argv.index("--plant") + 1]]
+        bug()
+        names = [name]
+    pyact.set_num_threads(1)
+    start = time.perf_counter()
+    complaints, runs = sweep(shim, names)
+    print(f"{runs} runs of {len(names)} calls, {shim.lib.memory_sites()} places that failed, "
+          f"{len(complaints)} complaints, {time.perf_counter() - start:.0f} s")  # fmt: skip
+    print(*complaints[:40], sep="\n")
+    return bool(complaints or shim.lib.memory_lost())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""Calls with each allocation of the core failing (tests/allocations.py), and proof that the
+check can fail."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import allocations
+import pytest
+from conftest import ROOT, compiler, search_path
+
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux") or bool(os.environ.get("LD_PRELOAD")),
+    reason="the shim is for glibc, and for a process without another one",
+)
+
+
+@pytest.fixture(scope="module")
+def shim(tmp_path_factory):
+    compiler()
+    return allocations.build(tmp_path_factory.mktemp("shim"))
+
+
+def under(shim, *args):
+    return subprocess.run(
+        [sys.executable, ROOT / "tests" / "allocations.py", *args], capture_output=True,
+        text=True, timeout=300, check=False,
+        env={**os.environ, "LD_PRELOAD": shim, "PYTHONPATH": search_path()},
+    )  # fmt: skip
+
+
+def test_every_allocation_may_fail(shim):
+    done = under(shim)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert int(done.stdout.split()[0]) > 1000, done.stdout
+
+
+@pytest.mark.parametrize("bug", allocations.PLANTS)
+def test_a_planted_bug_is_found(shim, bug):
+    done = under(shim, "--plant", bug)
+    assert done.returncode == 1 and " complaints" in done.stdout, done.stderr + done.stdout
