@@ -193,6 +193,7 @@ typedef struct pa_loop_args {
     double *const *sums;  /* per output: where its float64 elements are added, or NULL */
     void *const *results; /* per output: (rows, ...) array that receives it, or NULL */
     int64_t *done;        /* steps finished; written during the run; may be NULL */
+    int64_t *updates;     /* the optimizer's count of steps: goes up with each; or NULL */
     int n_watched;        /* gradients, looked at in steps that are multiples of ... */
     int64_t watch_every;
     const pa_tensor *watched;

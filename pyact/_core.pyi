@@ -35,6 +35,7 @@ def run_loop(
     progress: Callable[[], Any] | None,
     check_every: int = 0,
     watch: tuple[tuple[NDArray[Any], ...], int, NDArray[np.float64]] | None = None,
+    updates: NDArray[np.int64] | None = None,
     /,
 ) -> None: ...
 def execute(

@@ -87,7 +87,8 @@ class Optimizer:
         name: str | None = None,
     ) -> None:
         self._rate: float | Callable[[Any], Any] = 0.0
-        self.iterations = 0
+        # counted by the C loop in the step itself: nothing can come between the two
+        self._updates = np.zeros(1, np.int64)
         self._state: Any = None  # of apply_gradients; a compiled model has its own
         self._programs: dict[Any, Any] = {}
         self.learning_rate = learning_rate
@@ -103,6 +104,15 @@ class Optimizer:
         if len(clips) > 1:
             raise ValueError(f"at most one kind of clipping can be given, got {clips}")
         self.name = name or type(self).__name__.lower()
+
+    @property
+    def iterations(self) -> int:
+        """Updates done so far."""
+        return int(self._updates[0])
+
+    @iterations.setter
+    def iterations(self, count: int) -> None:
+        self._updates[0] = count
 
     # ---- learning rate ----
 
@@ -239,6 +249,7 @@ class Optimizer:
     def __setstate__(self, kept: dict[str, Any]) -> None:
         slots = kept.pop("slots")
         vars(self).update(kept)
+        self._updates = self._updates.copy()
         if slots:
             self._state = self.new_state()
             fill_slots(self._state, slots)

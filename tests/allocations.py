@@ -1,6 +1,7 @@
 """Public calls with each allocation of the C core failing in turn.
 
     python tests/allocations.py               # every allocation of every call, two ways
+    python tests/allocations.py --python      # the same for Python's own, in three calls
     python tests/allocations.py --plant NAME  # with a bug in the check's subject: must fail
 
 `shim/memory.c`, built here and preloaded, makes the n-th allocation that the extension module
@@ -265,6 +266,55 @@ def sweep(shim, names=NAMES):
     return complaints, runs
 
 
+# ---- Python's own allocations ------------------------------------------------------------------
+
+
+def attempt_in_python(fail, name, nth):
+    """The same with Python's nth allocation failing, wherever it is: (complaints, raised).
+
+    NumPy and the interpreter turn some of these into SystemError. A step may be over, and whole,
+    when what it returns cannot be made.
+    """
+    one = Calls()
+    before, raised, found = flat(one.state()), None, None
+    gc.collect()
+    try:
+        fail.set_nomemory(nth, nth + 1)
+        found = getattr(one, name)()
+    except (MemoryError, SystemError) as caught:
+        raised = caught
+    finally:
+        fail.remove_mem_hooks()
+    if raised is None:
+        return ["the result is another one"] * (flat(found) != WANTED[name]), False
+    if flat(one.state()) not in (before, AFTER[name]):
+        return ["the model is neither as it was nor a step further"], True
+    if flat(one.state()) == before and flat(getattr(one, name)()) != WANTED[name]:
+        return ["the next result is another one"], True
+    return [], True
+
+
+AFTER = {}
+
+
+def sweep_python(names=("matmul", "predict", "train_on_batch")):
+    """Complaints, and the number of runs in which an allocation failed."""
+    import _testcapi
+
+    complaints, runs = [], 0
+    for name in names:
+        for _ in range(3):
+            one = Calls()
+            WANTED[name], AFTER[name] = flat(getattr(one, name)()), flat(one.state())
+        nth, passed = 1, 0
+        while passed < 20:  # some are dealt with: 20 in a row are the end
+            wrong, raised = attempt_in_python(_testcapi, name, nth)
+            complaints += [f"{name}, Python's allocation {nth}: {w}" for w in wrong]
+            runs, passed = runs + raised, 0 if raised else passed + 1
+            nth += 1
+    return complaints, runs
+
+
 # ---- planted bugs ------------------------------------------------------------------------------
 
 
@@ -314,6 +364,14 @@ PLANTS = {"leak": (leak, "tape"), "half": (half_a_step, "train_on_batch"),
 
 
 def main():
+    if "--python" in sys.argv:
+        if "--plant" in sys.argv:
+            half_a_step()
+        pyact.set_num_threads(1)
+        complaints, runs = sweep_python()
+        print(f"{runs} runs, {len(complaints)} complaints")
+        print(*complaints[:40], sep="\n")
+        return bool(complaints)
     if "LD_PRELOAD" not in os.environ:
         with tempfile.TemporaryDirectory() as folder:
             environment = {**os.environ, "LD_PRELOAD": build(folder)}

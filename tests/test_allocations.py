@@ -8,8 +8,11 @@ import subprocess
 import sys
 
 import allocations
+import numpy as np
 import pytest
 from conftest import ROOT, compiler, search_path
+
+from pyact import ops
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux") or bool(os.environ.get("LD_PRELOAD")),
@@ -41,3 +44,25 @@ def test_every_allocation_may_fail(shim):
 def test_a_planted_bug_is_found(shim, bug):
     done = under(shim, "--plant", bug)
     assert done.returncode == 1 and " complaints" in done.stdout, done.stderr + done.stdout
+
+
+def test_every_allocation_of_python_may_fail():
+    pytest.importorskip("_testcapi")
+    for plant in ([], ["--plant"]):
+        done = subprocess.run(
+            [sys.executable, ROOT / "tests" / "allocations.py", "--python", *plant],
+            capture_output=True, text=True, timeout=300, check=False,
+            env={**os.environ, "PYTHONPATH": search_path()},
+        )  # fmt: skip
+        assert done.returncode == len(plant), done.stderr[-2000:] + done.stdout
+        assert int(done.stdout.split()[0]) > 500, done.stdout
+
+
+def test_a_weight_that_cannot_be_read_is_no_constant():
+    class Weight(np.ndarray):
+        @property
+        def block(self):
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        ops.sum(np.ones(3, np.float32).view(Weight))

@@ -114,6 +114,8 @@ pa_status pa_loop_run(const pa_loop_args *a, pa_error *err)
         ctx.step++;
         if (a->done)
             *a->done = b - a->first + 1;
+        if (a->updates)
+            ++*a->updates;
         if ((b & 15) == 15 && b + 1 < a->last && pa_watch_stops(watch))
             status = PA_EINTR;
     }

@@ -83,8 +83,12 @@ static pa_py_graph *find_owner(pa_state *state, PyObject *inputs)
             if (owner && (owner->graph || owner->recording))
                 return (pa_py_graph *)Py_NewRef((PyObject *)owner);
             ask = true;
-        } else if (PyArray_Check(x) && !PyArray_CheckExact(x))
-            ask = ask || PyObject_HasAttrString(x, "block");
+        } else if (!ask) {
+            const int weight = pa_py_is_weight(x);
+            if (weight < 0)
+                return NULL;
+            ask = weight;
+        }
     }
     if (!ask || !state->active)
         return NULL;

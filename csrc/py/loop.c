@@ -275,10 +275,11 @@ PyDoc_STRVAR(
     run_loop_doc,
     "run_loop(full, rest, feeds, rows, batch, order, first, last, seed, step, lr, "
     "losses, "
-    "sums, results, done, progress, check_every=0, watch=None, /)\n--\n\n"
+    "sums, results, done, progress, check_every=0, watch=None, updates=None, /)\n--\n\n"
     "Runs the batches [first, last) of `rows` rows. The program `full` takes whole\n"
     "batches, `rest` the last, smaller one. feeds: tuples (name, array, classes,\n"
-    "reject_nan). done: int64 array (1,), the steps finished so far. progress() is\n"
+    "reject_nan). done: int64 array (1,), the steps finished so far; updates: the\n"
+    "same, counted up from what it holds. progress() is\n"
     "called about 20 times a second; what it raises, or a signal, ends the run at a\n"
     "whole step. check_every over 0: FloatingPointError from a step whose loss, or, in\n"
     "steps that are multiples of it, whose gradients are not finite, before it changes "
@@ -315,15 +316,15 @@ static PyObject *run(loop *l)
 static PyObject *run_loop(PyObject *module, PyObject *args)
 {
     PyObject *full_o, *rest_o, *feeds, *order, *lr, *losses, *sums, *results, *done,
-        *progress, *watch = Py_None;
+        *progress, *watch = Py_None, *updates = Py_None;
     long long rows, batch, first, last, step;
     unsigned long long seed;
     bool bad = false;
     int check_every = 0;
-    if (!PyArg_ParseTuple(args, "OOO!LLOLLKLOOO!O!OO|iO:run_loop", &full_o, &rest_o,
+    if (!PyArg_ParseTuple(args, "OOO!LLOLLKLOOO!O!OO|iOO:run_loop", &full_o, &rest_o,
                           &PyTuple_Type, &feeds, &rows, &batch, &order, &first, &last,
                           &seed, &step, &lr, &losses, &PyTuple_Type, &sums, &PyTuple_Type,
-                          &results, &done, &progress, &check_every, &watch))
+                          &results, &done, &progress, &check_every, &watch, &updates))
         return NULL;
     PyTypeObject *type = pa_py_state(module)->type[PA_PY_PROGRAM];
     py_program *full = program_or_none(full_o, type, &bad);
@@ -351,6 +352,7 @@ static PyObject *run_loop(PyObject *module, PyObject *args)
         get_array(lr, NPY_FLOAT64, n, false, "lr", (void **)&l.a.lr) < 0 ||
         get_array(losses, NPY_FLOAT64, n, true, "losses", (void **)&l.a.loss) < 0 ||
         get_array(done, NPY_INT64, 1, true, "done", (void **)&l.a.done) < 0 ||
+        get_array(updates, NPY_INT64, 1, true, "updates", (void **)&l.a.updates) < 0 ||
         get_feeds(&l, feeds) < 0 || check_order(&l, feeds) < 0 ||
         get_outputs(&l, sums, results) < 0)
         return NULL;

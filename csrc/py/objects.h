@@ -129,6 +129,9 @@ int pa_py_values_detach(pa_py_graph *owner);
 /* Raises RuntimeError, and is true, while another thread computes on the tape: nothing
  * may be recorded then. */
 bool pa_py_busy(const pa_py_graph *owner);
+/* Is it an array that carries its place in a Block? -1 with an exception: it could not be
+ * found out, say for want of memory. */
+int pa_py_is_weight(PyObject *x);
 /* An array as a value: a constant of a graph, a leaf of a tape. */
 int pa_py_array_value(pa_py_graph *owner, PyObject *array, bool wants_grad, int *id);
 

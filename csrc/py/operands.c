@@ -11,6 +11,20 @@ bool pa_py_busy(const pa_py_graph *self)
     return self->runs;
 }
 
+int pa_py_is_weight(PyObject *x)
+{
+    if (!PyArray_Check(x) || PyArray_CheckExact(x))
+        return 0;
+    PyObject *block = PyObject_GetAttrString(x, "block");
+    Py_XDECREF(block);
+    if (block)
+        return 1;
+    if (!PyErr_ExceptionMatches(PyExc_AttributeError))
+        return -1;
+    PyErr_Clear();
+    return 0;
+}
+
 /* An array as a value: a constant of a graph, a leaf of a tape. */
 int pa_py_array_value(pa_py_graph *self, PyObject *array, bool wants_grad, int *id)
 {
@@ -175,7 +189,10 @@ static int input_id(pa_py_graph *self, PyObject *x, PyObject *inputs, int *id)
     }
     if (PyFloat_Check(x) || PyLong_Check(x))
         return number_value(self, x, inputs, id);
-    if (PyArray_Check(x) && !PyArray_CheckExact(x) && PyObject_HasAttrString(x, "block"))
+    const int weight = pa_py_is_weight(x);
+    if (weight < 0)
+        return -1;
+    if (weight)
         return self->graph    ? weight_value(self, x, id)
                : state->adopt ? adopted(self, x, id)
                               : pa_py_array_value(self, x, false, id);

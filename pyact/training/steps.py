@@ -77,13 +77,10 @@ class Steps:
                 None if kind == "predict" else self.losses, sums, results, self.done,
                 self._progress if self.hooks is not None else None,
                 engine.check_every if kind == "train" else 0, watch,
+                engine.optimizer._updates if kind == "train" else None,
             )  # fmt: skip
         except FloatingPointError:
             raise FloatingPointError(self._not_finite(data)) from None
-        finally:
-            done = int(self.done[0])
-            if kind == "train":
-                engine.optimizer.iterations = step + done
         if kind != "predict":
             add_sum, add_rows = self._so_far()
             self.loss_sum += add_sum
@@ -132,7 +129,7 @@ class Steps:
         if wrong:
             return (
                 f"{wrong[0]} is not finite after step "
-                f"{engine.optimizer.iterations + at - self.first}"
+                f"{engine.optimizer.iterations}"
                 "; lower the learning rate (compile(check_finite='gradients') finds a gradient "
                 "that is not finite in its own step)"
             )
@@ -157,7 +154,7 @@ class Steps:
         return (
             f"batch {at}: loss or gradient is not finite. In this batch the first that is not: "
             f"{where}{found}. The step was not made: weights, optimizer and its "
-            f"{engine.optimizer.iterations + at - self.first} iterations are as before it. Lower "
+            f"{engine.optimizer.iterations} iterations are as before it. Lower "
             "the learning rate, clip gradients, look at the data, or switch this check off by "
             "compile(check_finite=False)"
         )
