@@ -83,9 +83,11 @@ typedef struct pa_call {
     pa_tensor *din[PA_MAX_IN], *dout[PA_MAX_OUT]; /* backward only */
     void *saved;   /* kept from forward to backward; 64-byte aligned */
     void *scratch; /* valid during one call; 64-byte aligned */
+    const void *prepared; /* what `prepare` has laid out, or NULL */
     uint64_t key;  /* this call's own random stream */
     /* filled by `shape` */
     size_t saved_bytes, scratch_bytes; /* scratch: enough for forward and for backward */
+    size_t prepared_bytes;             /* 0: nothing worth it at these sizes */
     double flops;                      /* of forward */
 } pa_call;
 
@@ -151,6 +153,9 @@ typedef struct pa_op {
     pa_status (*shape)(pa_call *c, pa_error *err);
     void (*forward)(const pa_call *c, const pa_ctx *ctx);
     void (*backward)(const pa_call *c, const pa_ctx *ctx);
+    /* Lays in[1] out once, prepared_bytes at `to`, for many calls of forward that find it
+     * unchanged (inference over frozen weights). NULL: nothing to lay out. */
+    void (*prepare)(const pa_call *c, void *to);
     /* PA_KIND_OPTIMIZER: the state arrays it keeps for each parameter, inputs 2, 3, ...
      * in order, and the number that fills one before the first step (NULL: 0). */
     int (*slots)(const pa_attr *attr);

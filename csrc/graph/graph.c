@@ -59,6 +59,7 @@ pa_graph *pa_graph_copy(const pa_graph *g)
         pa_graph_free(c); /* its counts are still 0: no block is released */
         return NULL;
     }
+    c->prepare = g->prepare;
     c->n_values = c->cap_values = g->n_values;
     c->n_nodes = c->cap_nodes = g->n_nodes;
     c->n_inputs = c->cap_inputs = g->n_inputs;

@@ -43,7 +43,8 @@ struct pa_graph {
     int n_values, cap_values, n_nodes, cap_nodes, n_inputs, cap_inputs;
     pa_value *value;
     pa_node *node;
-    int *input; /* values, in the order of feeds */
+    int *input;   /* values, in the order of feeds */
+    bool prepare; /* parameters never change: programs lay them out as their calls like */
 };
 
 /* One call to be made. Values that a call does not use are -1. */

@@ -22,6 +22,7 @@ struct pa_program {
     int *input, *output, loss;
     void **input_memory; /* per input: its place in the arena */
     void *arena;
+    void **prepared; /* per call, or NULL */
     size_t bytes;
     double flops;
     int check_every;
@@ -199,8 +200,9 @@ static bool allocate(pa_program *p, const compiler *c)
     p->output = calloc((size_t)c->n_keep + 1, sizeof *p->output);
     p->bytes = c->plan.bytes;
     p->arena = pa_alloc(p->bytes);
-    return p->calls && p->attrs && p->tensor && p->root && p->blocks && p->input &&
-           p->input_memory && p->output && p->arena;
+    p->prepared = calloc(calls, sizeof(void *));
+    return p->calls && p->prepared && p->attrs && p->tensor && p->root && p->blocks &&
+           p->input && p->input_memory && p->output && p->arena;
 }
 
 static void bind_values(pa_program *p, const compiler *c)
@@ -254,6 +256,28 @@ static void bind_calls(pa_program *p, const compiler *c)
     p->n_update = c->steps.n_update;
 }
 
+static bool is_parameter(const pa_program *p, const pa_graph *g, const pa_tensor *t)
+{
+    return g->value[p->root[t - p->tensor]].place == PA_PLACE_BLOCK;
+}
+
+/* Weights that never change are laid out once. */
+static pa_status prepare(pa_program *p, const pa_graph *g, pa_error *err)
+{
+    for (int i = 0; i < p->n_calls && g->prepare; i++) {
+        pa_call *c = &p->calls[i].call;
+        if (!c->op->prepare || !c->prepared_bytes || !is_parameter(p, g, c->in[1]))
+            continue;
+        p->prepared[i] = pa_alloc(c->prepared_bytes);
+        if (!p->prepared[i])
+            return pa_fail(err, PA_ENOMEM, "%s: out of memory for weights of %zu bytes",
+                           c->op->name, c->prepared_bytes);
+        c->op->prepare(c, p->prepared[i]);
+        c->prepared = p->prepared[i];
+    }
+    return PA_OK;
+}
+
 pa_status pa_program_new(pa_program **program, const pa_graph *g,
                          const pa_program_spec *spec, pa_error *err)
 {
@@ -272,6 +296,7 @@ pa_status pa_program_new(pa_program **program, const pa_graph *g,
     }
     bind_values(p, &c);
     bind_calls(p, &c);
+    status = prepare(p, c.g, err);
 done:
     if (status) {
         pa_program_free(p);
@@ -293,6 +318,9 @@ void pa_program_free(pa_program *p)
         return;
     for (int i = 0; i < p->n_blocks; i++)
         pa_block_unref(p->blocks[i]);
+    for (int i = 0; i < p->n_calls; i++)
+        pa_free(p->prepared[i]);
+    free(p->prepared);
     free(p->calls);
     free(p->attrs);
     free(p->tensor);
@@ -352,7 +380,8 @@ pa_status pa_program_step(pa_program *p, const pa_ctx *ctx)
     for (; i < n_pure && status == PA_OK; i++) {
         const call *k = &p->calls[i];
         k->run(&k->call, ctx);
-        if (watch && (pa_atomic_get(&watch->stopped) || (k->poll && pa_watch_stops(watch))))
+        if (watch &&
+            (pa_atomic_get(&watch->stopped) || (k->poll && pa_watch_stops(watch))))
             status = PA_EINTR;
     }
     if (watch)

@@ -23,6 +23,8 @@ static const pa_attr_desc attrs[] = {
     {0},
 };
 
+enum { PREPARE_ROWS = 16 }; /* fewer stream the weights as they are */
+
 typedef struct sizes {
     size_t M, N, K;
 } sizes;
@@ -87,7 +89,16 @@ static pa_status shape(pa_call *c, pa_error *err)
     const size_t bytes = c->out[0]->size * sizeof(real);
     c->saved_bytes = c->scratch_bytes = activation(c) ? bytes : 0;
     c->flops = 2.0 * (double)c->in[0]->size * (double)c->in[1]->dim[1];
+    const sizes s = sizes_of(c);
+    if (s.M >= PREPARE_ROWS)
+        c->prepared_bytes = PA_(pa_gemm_packed_size)(s.N, s.K) * sizeof(real);
     return PA_OK;
+}
+
+static void prepare(const pa_call *c, void *to)
+{
+    const sizes s = sizes_of(c);
+    PA_(pa_gemm_pack)(false, s.N, s.K, c->in[1]->data, s.N, to);
 }
 
 /* ---- forward --------------------------------------------------------------------------
@@ -128,10 +139,16 @@ static void forward(const pa_call *c, const pa_ctx *ctx)
     if (c->n_in > 2)
         f.bias = c->in[2]->data;
     f.act = pa_fused_of(c, c->attr[ACTIVATION].num, c->attr[PARAM].num);
-    const pa_gemm_epilogue epi = {finish_block, &f};
-    PA_(pa_gemm)
-    (ctx->pool, false, false, s.M, s.N, s.K, c->in[0]->data, s.K, c->in[1]->data, s.N,
-     false, f.y, s.N, f.bias || f.act.op ? &epi : NULL);
+    const pa_gemm_epilogue finish_it = {finish_block, &f};
+    const pa_gemm_epilogue *epi = f.bias || f.act.op ? &finish_it : NULL;
+    if (c->prepared)
+        PA_(pa_gemm_packed)
+        (ctx->pool, false, s.M, s.N, s.K, c->in[0]->data, s.K, c->prepared, false, f.y,
+         s.N, epi);
+    else
+        PA_(pa_gemm)
+        (ctx->pool, false, false, s.M, s.N, s.K, c->in[0]->data, s.K, c->in[1]->data, s.N,
+         false, f.y, s.N, epi);
 }
 
 /* ---- backward
@@ -167,4 +184,5 @@ const pa_op PA_(pa_op_dense) = {
     .shape = shape,
     .forward = forward,
     .backward = backward,
+    .prepare = prepare,
 };

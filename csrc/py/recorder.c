@@ -4,6 +4,8 @@
 #include <math.h>
 #include <structmember.h>
 
+#include "graph/graph.h"
+
 static pa_py_graph *owner_new(PyTypeObject *type)
 {
     pa_state *state = (pa_state *)PyType_GetModuleState(type);
@@ -123,11 +125,17 @@ static PyObject *graph_param(PyObject *o, PyObject *args)
 
 PyDoc_STRVAR(
     freeze_doc,
-    "freeze($self, copies, /)\n--\n\nReads parameters from copies, a dict from each "
-    "Block to one of its size, from now on.");
+    "freeze($self, copies, prepare=False, /)\n--\n\nReads parameters from copies, a dict "
+    "from each Block to one of its size, from now on. prepare: nobody will change them, "
+    "so "
+    "programs may lay them out anew for their own use.");
 
-static PyObject *graph_freeze(PyObject *o, PyObject *copies)
+static PyObject *graph_freeze(PyObject *o, PyObject *args)
 {
+    PyObject *copies;
+    int prepare = 0;
+    if (!PyArg_ParseTuple(args, "O|p:freeze", &copies, &prepare))
+        return NULL;
     PyTypeObject *type = pa_py_state_of(o)->type[PA_PY_BLOCK];
     PyObject *old, *with;
     Py_ssize_t at = 0;
@@ -142,6 +150,7 @@ static PyObject *graph_freeze(PyObject *o, PyObject *copies)
                                 "freeze: a copy differs in dtype or size");
         pa_graph_replace_block(((pa_py_graph *)o)->graph, a, b);
     }
+    ((pa_py_graph *)o)->graph->prepare = prepare;
     Py_RETURN_NONE;
 }
 
@@ -283,7 +292,7 @@ static PyMethodDef graph_methods[] = {
     {"input", graph_input, METH_VARARGS, input_doc},
     {"param", graph_param, METH_VARARGS, param_doc},
     {"const", owner_array, METH_O, const_doc},
-    {"freeze", graph_freeze, METH_O, freeze_doc},
+    {"freeze", graph_freeze, METH_VARARGS, freeze_doc},
     {"apply", owner_apply, METH_VARARGS, apply_doc},
     {"node", pa_py_owner_node, METH_O, node_doc},
     {"value", pa_py_owner_value, METH_O, value_of_doc},

@@ -43,7 +43,8 @@ def inference(model: Model, batch_size: int | None = None, *, frozen: bool) -> A
         given = [graph.input((rows, *s.shape[1:]), s.dtype) for s in specs]
         with _recording.tracing(graph):
             found = predicted(model, given, False)
-        graph.freeze(copies)
+        # one program: its own layout of the weights. Many would each take their memory.
+        graph.freeze(copies, frozen and batch_size is not None)
         return _core.Program(graph, outputs=own_values(found, given))
 
     kept = None
