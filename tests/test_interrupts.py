@@ -66,7 +66,9 @@ CALLS = {
     "compiled model": (DENSE, "fn(x)"),
     "predict, one batch": (DENSE, "model.predict(x, batch_size=5000, verbose=0)"),
     "train_on_batch": (
-        DENSE + "model.compile('sgd', 'mse')",
+        "model = pyact.Sequential([layers.Input((2000,)), layers.Dense(2000)])\n"
+        "model.compile('sgd', 'mse')\nx = np.ones((12_000, 2000), np.float32)\n"
+        "model.train_on_batch(x[:9], x[:9])",
         "model.train_on_batch(x, x)",
     ),
 }
