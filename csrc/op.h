@@ -168,6 +168,7 @@ typedef struct pa_table {
     pa_dtype dtype;
     int n_ops;
     const pa_op *const *ops;
+    bool (*all_finite)(const void *data, size_t n, pa_pool *pool); /* of the dtype */
 } pa_table;
 
 /* The index of a name in a table, or -1. */

@@ -133,10 +133,9 @@ void pa_program_free(pa_program *p);
  * said stop before the step changed a parameter. */
 pa_status pa_program_step(pa_program *p, const pa_ctx *ctx);
 
-/* Shall a step whose loss is not finite end before it changes a parameter (PA_EVALUE)?
- * Gradients are looked at in every step whose number is a multiple of `every`: it costs a
- * pass over them. 0: no checks, as at first. */
-void pa_program_check_finite(pa_program *p, int every);
+/* Shall a step whose loss or gradients are not finite end before it changes a parameter
+ * (PA_EVALUE)? At first it does not. */
+void pa_program_check_finite(pa_program *p, bool check);
 /* Did the last step end that way? */
 bool pa_program_not_finite(const pa_program *p);
 /* Are the parameters that the program updates all finite? */

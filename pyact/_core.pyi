@@ -33,7 +33,7 @@ def run_loop(
     results: tuple[NDArray[Any], ...],
     done: NDArray[np.int64],
     progress: Callable[[], Any] | None,
-    check_every: int = 0,
+    check_finite: bool = False,
     watch: tuple[tuple[NDArray[Any], ...], int, NDArray[np.float64]] | None = None,
     updates: NDArray[np.int64] | None = None,
     /,

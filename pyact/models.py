@@ -198,7 +198,7 @@ class Model(Layer):
         loss: Any = None,
         metrics: Any = None,
         weighted_metrics: Any = None,
-        check_finite: bool | str = True,
+        check_finite: bool = True,
         loss_weights: Any = None,
     ) -> None:
         """Says how the model learns.
@@ -206,9 +206,9 @@ class Model(Layer):
         optimizer, loss, metrics: names ("adam", "mse", "accuracy"), objects of
         `pyact.optimizers`, `losses` and `metrics`, or, for losses and metrics, functions
         of (y_true, y_pred) written with `pyact.ops`. weighted_metrics also heed the
-        sample weights. check_finite: a step of `fit` whose loss is NaN or infinite
-        raises FloatingPointError, naming the layer, and is not made. Gradients are looked at
-        in every eighth step, or with "gradients" in every one (2 to 9 % slower).
+        sample weights. check_finite: a step of `fit` whose loss or gradient is NaN or
+        infinite raises FloatingPointError, naming the layer, and is not made; False looks at
+        nothing.
 
         A model of several outputs takes a loss, a list or a dict by output name of losses
         (None: that output is not trained), and metrics in the same way, for each output
@@ -219,12 +219,7 @@ class Model(Layer):
         other types.
         """
         self._engine = Engine(self, optimizer, loss, metrics, weighted_metrics, loss_weights)
-        if check_finite not in (True, False, "gradients"):
-            raise ValueError(
-                f"check_finite must be True, False or 'gradients', got {check_finite!r}"
-            )
-        if check_finite is not True:
-            self._engine.check_every = int(check_finite == "gradients")
+        self._engine.check_finite = bool(check_finite)
 
     @property
     def engine(self) -> Engine:

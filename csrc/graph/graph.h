@@ -120,9 +120,6 @@ void pa_call_bind(pa_call *c, const pa_graph *g, const pa_step *s, pa_tensor *te
 pa_status pa_feed_rows(const pa_feed *f, pa_tensor *to, int64_t rows,
                        const int64_t *order, int64_t first, pa_error *err);
 
-/* finite.c: has the tensor neither NaN nor infinity? */
-bool pa_all_finite(const pa_tensor *t, pa_pool *pool);
-
 /* optimizer.c */
 struct pa_optimizer {
     const pa_lib *lib;

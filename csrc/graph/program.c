@@ -25,8 +25,7 @@ struct pa_program {
     void **prepared; /* per call, or NULL */
     size_t bytes;
     double flops;
-    int check_every;
-    bool not_finite;
+    bool check_finite, not_finite;
     int n_blocks;
     pa_block **blocks; /* references that keep parameters and constants alive */
 };
@@ -339,24 +338,26 @@ void pa_program_free(pa_program *p)
 /* Operand `i` of every update: 0 the parameters, 1 the gradients. */
 static bool all_finite(const pa_program *p, int operand, pa_pool *pool)
 {
-    for (int i = p->n_calls - p->n_update; i < p->n_calls; i++) {
+    for (int i = p->n_calls - 1; i >= p->n_calls - p->n_update; i--) {
         const pa_call *c = &p->calls[i].call;
-        if (c->op->kind == PA_KIND_OPTIMIZER && !pa_all_finite(c->in[operand], pool))
+        const pa_tensor *t = c->in[operand];
+        if (c->op->kind == PA_KIND_OPTIMIZER &&
+            !c->table->all_finite(t->data, t->size, pool))
             return false;
     }
     return true;
 }
 
-static bool step_finite(const pa_program *p, const pa_ctx *ctx)
+static bool loss_finite(const pa_program *p)
 {
-    return pa_all_finite(&p->tensor[p->loss], NULL) &&
-           ((uint64_t)ctx->step % (uint64_t)p->check_every ||
-            all_finite(p, 1, ctx->pool));
+    const pa_tensor *loss = &p->tensor[p->loss];
+    return loss->dtype == PA_F64 ? isfinite(*(const double *)loss->data)
+                                 : isfinite(*(const float *)loss->data);
 }
 
-void pa_program_check_finite(pa_program *p, int every)
+void pa_program_check_finite(pa_program *p, bool check)
 {
-    p->check_every = every;
+    p->check_finite = check;
     p->not_finite = false;
 }
 
@@ -386,7 +387,8 @@ pa_status pa_program_step(pa_program *p, const pa_ctx *ctx)
     }
     if (watch)
         pa_watch_set(NULL); /* an update that has begun is not abandoned */
-    if (p->check_every && status == PA_OK && p->n_update && !step_finite(p, ctx)) {
+    if (p->check_finite && status == PA_OK && p->n_update &&
+        !(loss_finite(p) && all_finite(p, 1, ctx->pool))) {
         p->not_finite = true;
         status = PA_EVALUE;
     }

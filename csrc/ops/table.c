@@ -1,5 +1,5 @@
 /* table.c - the operators of one variant, in the order of ops.def. */
-#include "op.h"
+#include "kern/finite.h"
 
 #define OP(name) extern const pa_op PA_(pa_op_##name);
 #include "ops/ops.def"
@@ -12,8 +12,8 @@ static const pa_op *const ops[] = {
 };
 
 #define PA_STR_(x) #x
-#define PA_STR(x) PA_STR_(x)
+#define PA_STR(x)  PA_STR_(x)
 
 extern const pa_table PA_(pa_table);
 const pa_table PA_(pa_table) = {
-    PA_STR(PA_ISA), PA_REAL, (int)(sizeof ops / sizeof ops[0]), ops};
+    PA_STR(PA_ISA), PA_REAL, (int)(sizeof ops / sizeof ops[0]), ops, PA_(pa_all_finite)};

@@ -13,7 +13,7 @@ typedef struct loop { /* what run_loop holds while the C loop runs */
     double *sum[MAX_OUTPUTS];
     void *result[MAX_OUTPUTS];
     PyObject *progress; /* borrowed, or NULL */
-    int check_every;
+    bool check_finite;
     pa_tensor *watched; /* owned */
 } loop;
 
@@ -275,16 +275,14 @@ PyDoc_STRVAR(
     run_loop_doc,
     "run_loop(full, rest, feeds, rows, batch, order, first, last, seed, step, lr, "
     "losses, "
-    "sums, results, done, progress, check_every=0, watch=None, updates=None, /)\n--\n\n"
+    "sums, results, done, progress, check_finite=False, watch=None, updates=None, /)\n--\n\n"
     "Runs the batches [first, last) of `rows` rows. The program `full` takes whole\n"
     "batches, `rest` the last, smaller one. feeds: tuples (name, array, classes,\n"
     "reject_nan). done: int64 array (1,), the steps finished so far; updates: the\n"
     "same, counted up from what it holds. progress() is\n"
     "called about 20 times a second; what it raises, or a signal, ends the run at a\n"
-    "whole step. check_every over 0: FloatingPointError from a step whose loss, or, in\n"
-    "steps that are multiples of it, whose gradients are not finite, before it changes "
-    "a\n"
-    "parameter; and after the last step when a parameter is not finite. watch: (arrays,\n"
+    "whole step. check_finite: FloatingPointError from a step whose loss or gradients\n"
+    "are not finite, before it changes a parameter; and after the last step when a parameter is not finite. watch: (arrays,\n"
     "every, sums): in steps that are multiples of `every` adds the sum of squares of\n"
     "each array to sums, and 1 to its last element.");
 
@@ -297,12 +295,12 @@ static PyObject *run(loop *l)
     pa_py_leave(&away, l->progress, last ? pa_program_flops(last) : 0);
     for (int i = 0; i < 2; i++)
         if (program[i])
-            pa_program_check_finite(program[i], l->check_every);
+            pa_program_check_finite(program[i], l->check_finite);
     pa_status status = pa_loop_run(&l->a, &err);
     bool bad = false;
-    for (int i = 0; i < 2 && l->check_every; i++)
+    for (int i = 0; i < 2 && l->check_finite; i++)
         bad = bad || (program[i] && pa_program_not_finite(program[i]));
-    if (l->check_every && status == PA_OK && l->a.last > l->a.first && last)
+    if (l->check_finite && status == PA_OK && l->a.last > l->a.first && last)
         bad = !pa_program_finite_params(last, l->a.ctx.pool);
     if (pa_py_return(&away) < 0)
         return NULL;
@@ -320,11 +318,11 @@ static PyObject *run_loop(PyObject *module, PyObject *args)
     long long rows, batch, first, last, step;
     unsigned long long seed;
     bool bad = false;
-    int check_every = 0;
-    if (!PyArg_ParseTuple(args, "OOO!LLOLLKLOOO!O!OO|iOO:run_loop", &full_o, &rest_o,
+    int check_finite = 0;
+    if (!PyArg_ParseTuple(args, "OOO!LLOLLKLOOO!O!OO|pOO:run_loop", &full_o, &rest_o,
                           &PyTuple_Type, &feeds, &rows, &batch, &order, &first, &last,
                           &seed, &step, &lr, &losses, &PyTuple_Type, &sums, &PyTuple_Type,
-                          &results, &done, &progress, &check_every, &watch, &updates))
+                          &results, &done, &progress, &check_finite, &watch, &updates))
         return NULL;
     PyTypeObject *type = pa_py_state(module)->type[PA_PY_PROGRAM];
     py_program *full = program_or_none(full_o, type, &bad);
@@ -337,7 +335,7 @@ static PyObject *run_loop(PyObject *module, PyObject *args)
             PyExc_ValueError,
             "run_loop: programs, rows, batch, first and last do not fit together");
     loop l = {.progress = progress == Py_None ? NULL : progress,
-              .check_every = check_every < 0 ? 0 : check_every};
+              .check_finite = check_finite};
     l.a = (pa_loop_args){.full = full ? full->program : NULL,
                          .rest = rest ? rest->program : NULL,
                          .rows = rows,

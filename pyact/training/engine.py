@@ -26,13 +26,9 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-__all__ = ["CHECK_EVERY", "Engine"]
-
+__all__ = ["Engine"]
 
 PREDICT_BATCH = 256  # rows at a time when the caller does not say
-
-
-CHECK_EVERY = 8  # steps from one look at the gradients to the next, which costs 2 to 9 % of one
 
 
 MAX_PROGRAMS = 32  # batch sizes remembered
@@ -57,7 +53,7 @@ class Engine:
         self._metrics: dict[Any, list[tuple[Any, bool, int]]] = {}
         self._programs: dict[Any, list[Compiled]] = {}
         self._live: Any = None  # model(x) and small predicts
-        self.check_every = CHECK_EVERY
+        self.check_finite = True
         self.health: NeuronHealth | None = None  # during a fit that has one
         self._make_state()
         self.epochs_seen = 0  # over all calls of fit: each epoch has an order of its own
@@ -242,10 +238,10 @@ class Engine:
         )  # fmt: skip
         history: Any = hooks.history
         self.model.history = history
-        checked = self.check_every
+        checked = self.check_finite
         self.health = next((c for c in hooks.callbacks if isinstance(c, NeuronHealth)), None)
         if any(isinstance(c, TerminateOnNaN) for c in hooks.callbacks):
-            self.check_every = 0  # it ends the run in its own, quieter way
+            self.check_finite = False  # it ends the run in its own, quieter way
         try:
             self._fit(source, held_out, hooks, initial_epoch, epochs, resume)
         except BaseException:
@@ -253,7 +249,7 @@ class Engine:
             raise
         finally:
             hooks.defer_saves(False)
-            self.check_every = checked
+            self.check_finite = checked
             self.health = None
         return history
 

@@ -76,7 +76,7 @@ class Steps:
                 self.first, self.last, model._seed, step, lr,
                 None if kind == "predict" else self.losses, sums, results, self.done,
                 self._progress if self.hooks is not None else None,
-                engine.check_every if kind == "train" else 0, watch,
+                engine.check_finite and kind == "train", watch,
                 engine.optimizer._updates if kind == "train" else None,
             )  # fmt: skip
         except FloatingPointError:
@@ -130,8 +130,7 @@ class Steps:
             return (
                 f"{wrong[0]} is not finite after step "
                 f"{engine.optimizer.iterations}"
-                "; lower the learning rate (compile(check_finite='gradients') finds a gradient "
-                "that is not finite in its own step)"
+                ", whose gradients were: the update overflowed; lower the learning rate"
             )
         rows, batch = self._spans
         chosen: Any = slice(at * batch, min((at + 1) * batch, rows))
