@@ -188,6 +188,9 @@ def test_the_wheel_is_small_and_stripped(wheel):
     with zipfile.ZipFile(wheel) as z:
         [name] = [n for n in z.namelist() if n.endswith((".so", ".pyd"))]
         data = z.read(name)
+        installed = sum(info.file_size for info in z.infolist())
+    print(f"installed: {installed / 1e6:.2f} MB, of it {len(data) / 1e6:.2f} compiled")
+    assert installed <= 5e6, f"{installed / 1e6:.2f} MB"
     if sys.platform == "linux":
         assert b".symtab\0" not in data and b".debug_info\0" not in data
 

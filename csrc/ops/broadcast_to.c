@@ -54,7 +54,7 @@ static void forward(const pa_call *c, const pa_ctx *ctx)
         m.dim[i] = (size_t)y->dim[i];
         m.fs[i] = j < 0 || x->dim[j] == 1 ? 0 : sx[j];
     }
-    pa_move_run(&m, ctx);
+    PA_(pa_move_run)(&m, ctx);
 }
 
 static void backward(const pa_call *c, const pa_ctx *ctx)

@@ -1,8 +1,10 @@
 /* concatenate - arrays one behind the other along `axis`; all other dims are equal
  *
  * Derivative: each array's part of dy. */
+#include <string.h>
+
 #include "base/shape.h"
-#include "kern/move.h"
+#include "op.h"
 
 static pa_status shape(pa_call *c, pa_error *err)
 {

@@ -5,6 +5,8 @@
  * backwards. A negative begin counts from the end. Axes not named are whole.
  *
  * Derivative: dx is 0 but for the elements that were taken. */
+#include <string.h>
+
 #include "kern/move.h"
 
 enum { BEGIN = 0, SIZE = 1, STEP = 2 };
@@ -100,7 +102,7 @@ static void forward(const pa_call *c, const pa_ctx *ctx)
         return;
     m.to = c->out[0]->data;
     m.from = (const real *)c->in[0]->data + at;
-    pa_move_run(&m, ctx);
+    PA_(pa_move_run)(&m, ctx);
 }
 
 static void backward(const pa_call *c, const pa_ctx *ctx)
@@ -116,7 +118,7 @@ static void backward(const pa_call *c, const pa_ctx *ctx)
     memcpy(back.fs, m.ts, sizeof m.ts);
     back.to = (real *)c->din[0]->data + at;
     back.from = c->dout[0]->data;
-    pa_move_run(&back, ctx);
+    PA_(pa_move_run)(&back, ctx);
 }
 
 static const pa_attr_desc attrs[] = {

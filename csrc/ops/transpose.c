@@ -2,6 +2,8 @@
  * reverses them
  *
  * Derivative: dx is dy with the axes put back. */
+#include <string.h>
+
 #include "base/shape.h"
 #include "kern/move.h"
 
@@ -64,7 +66,7 @@ static void forward(const pa_call *c, const pa_ctx *ctx)
     pa_move m = plan(c);
     m.to = c->out[0]->data;
     m.from = c->in[0]->data;
-    pa_move_run(&m, ctx);
+    PA_(pa_move_run)(&m, ctx);
 }
 
 static void backward(const pa_call *c, const pa_ctx *ctx)
@@ -76,7 +78,7 @@ static void backward(const pa_call *c, const pa_ctx *ctx)
     memcpy(back.fs, m.ts, sizeof m.ts);
     back.to = c->din[0]->data;
     back.from = c->dout[0]->data;
-    pa_move_run(&back, ctx);
+    PA_(pa_move_run)(&back, ctx);
 }
 
 static const pa_attr_desc attrs[] = {
