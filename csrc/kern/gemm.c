@@ -1,7 +1,9 @@
 /* Work is cut into chunks: a block of rows times a strip of columns. A chunk walks K in
  * blocks of KC; for each it packs its strip of B into panels on the stack (unless few
- * rows use them) and runs the tile kernels over its rows, reading A where it lies.
- * Every thread owns its strips: no barrier, no shared buffer, no memory from outside.
+ * rows use them) and runs the tile kernels over its rows, reading A where it lies. Where
+ * rows of B are rows in memory, the first tiles pack it while they multiply: a pass of
+ * its own was 8 % of a product of 100 rows. Every thread owns its strips: no barrier, no
+ * shared buffer, no memory from outside.
  *
  * Measured on AVX-512, tiles at 91 to 94 % of peak: reading A in place costs nothing,
  * except where its rows are a multiple of 4 KB apart, so that all the rows of a tile fall
@@ -19,7 +21,6 @@ enum {
     KC = PA_GEMM_KC,
     STRIP = 256 / sizeof(real),      /* columns of a chunk; 64 KB of packed B */
     MAX_ROWS = 256,                  /* rows of a chunk; 256 KB of A in f32 */
-    ALIAS_ROWS = 7,                  /* of 8 ways of a cache set, one is for B and C */
     DIRECT_TILES = 3,                /* up to here B is not worth packing */
     FLIP_COLS = 16,                  /* most columns of C that are made rows */
     MIN_PARALLEL_FLOPS = 1000000,    /* about 10 us */
@@ -97,38 +98,59 @@ typedef struct block {
     const real *b; /* the strip's first panel, panels being `panel` apart */
     ptrdiff_t ldb;
     size_t panel;
+    const real *raw; /* B itself, if the first tiles are to pack its whole panels */
+    real *strip;     /* ... to here */
     real *c;
     ptrdiff_t ldc;
     bool add;
     ahead next;
 } block;
 
-static void multiply_block(const gemm *g, block *t)
+/* Rows of a tile. Where the rows of A are a multiple of 4 KB apart, all of them fall into
+ * one set of the first-level cache. */
+static size_t tile_rows(const gemm *g)
 {
-    const bool low = g->acs == 1 && aliases(g->ars) && TILE_ROWS > ALIAS_ROWS;
-    const size_t most = low ? ALIAS_ROWS : TILE_ROWS;
-    const size_t tiles = (t->rows + most - 1) / most;
-    for (size_t at = 0; at < tiles; at++) {
-        size_t i, m;
-        cut(t->rows, tiles, at, &i, &m);
-        const real *a =
-            g->a + (ptrdiff_t)(t->row + i) * g->ars + (ptrdiff_t)t->k0 * g->acs;
-        const real *b = t->b;
-        for (size_t j = 0; j < t->cols; j += TILE_COLS, b += t->panel) {
-            const int n = t->cols - j < TILE_COLS ? (int)(t->cols - j) : TILE_COLS;
-            const int vecs = (n + VR_N - 1) / VR_N;
-            real *c = t->c + (ptrdiff_t)i * t->ldc + (ptrdiff_t)j;
-            if (t->next.rows > 0)
-                fetch(&t->next);
-            if (g->far && t->k > 16)
-                fetch_tile(c, t->ldc, m, n);
-            tile_table[vecs - 1][m - 1](t->k, a, g->ars, g->acs, b, t->ldb, t->add, c,
-                                        t->ldc, n);
-        }
+    return g->acs == 1 && aliases(g->ars) ? TILE_LOW : TILE_ROWS;
+}
+
+/* `rows` rows from row i of the block on. */
+static void multiply_tiles(const gemm *g, block *t, size_t i, size_t rows)
+{
+    const real *a = g->a + (ptrdiff_t)(t->row + i) * g->ars + (ptrdiff_t)t->k0 * g->acs;
+    const real *b = t->b, *raw = t->raw;
+    real *c = t->c + (ptrdiff_t)i * t->ldc;
+    for (size_t j = 0; j < t->cols; j += TILE_COLS, b += t->panel, c += TILE_COLS) {
+        const int n = t->cols - j < TILE_COLS ? (int)(t->cols - j) : TILE_COLS;
+        const int vecs = (n + VR_N - 1) / VR_N;
+        if (t->next.rows > 0)
+            fetch(&t->next);
+        if (g->far && t->k > 16)
+            fetch_tile(c, t->ldc, rows, n);
+        if (raw && n == TILE_COLS)
+            PA_(pa_gemm_tile_keep)
+        (rows, t->k, a, g->ars, g->acs, raw + j, g->ldb, t->add, c, t->ldc,
+         t->strip + (b - t->b));
+        else tile_table[vecs - 1][rows - 1](t->k, a, g->ars, g->acs, b, t->ldb, t->add, c,
+                                            t->ldc, n);
     }
 }
 
-/* The part of B that comes after block k0 of strip `col`. */
+static void multiply_block(const gemm *g, block *t)
+{
+    const size_t most = tile_rows(g), first = t->raw ? most : 0;
+    const size_t tiles = (t->rows - first + most - 1) / most;
+    if (t->raw)
+        multiply_tiles(g, t, 0, first);
+    t->raw = NULL;
+    for (size_t at = 0; at < tiles; at++) {
+        size_t i, m;
+        cut(t->rows - first, tiles, at, &i, &m);
+        multiply_tiles(g, t, first + i, m);
+    }
+}
+
+/* The part of B that comes after block k0 of strip `col`, if packing it takes a pass of
+ * its own. */
 static ahead next_part(const gemm *g, size_t col, size_t k0, size_t tiles)
 {
     ahead f = {0};
@@ -137,15 +159,13 @@ static ahead next_part(const gemm *g, size_t col, size_t k0, size_t tiles)
         k0 = 0;
         col += STRIP;
     }
-    if (g->packed || col >= g->N)
-        return f; /* packed panels lie in the order in which they are read */
-    const size_t cols = g->N - col < STRIP ? g->N - col : STRIP;
+    if (!g->tb || col >= g->N)
+        return f;
     const size_t k = g->K - k0 < KC ? g->K - k0 : KC;
-    f.at = (const char *)(g->tb ? g->b + (ptrdiff_t)col * g->ldb + (ptrdiff_t)k0
-                                : g->b + (ptrdiff_t)k0 * g->ldb + (ptrdiff_t)col);
+    f.at = (const char *)(g->b + (ptrdiff_t)col * g->ldb + (ptrdiff_t)k0);
     f.stride = g->ldb * (ptrdiff_t)sizeof(real);
-    f.rows = g->tb ? cols : k;
-    f.bytes = (g->tb ? k : cols) * sizeof(real);
+    f.rows = g->N - col < STRIP ? g->N - col : STRIP;
+    f.bytes = k * sizeof(real);
     f.rows_a_tile = (f.rows + tiles - 1) / tiles;
     return f;
 }
@@ -160,7 +180,8 @@ static void multiply(const gemm *g, size_t row, size_t rows, size_t col, size_t 
         !g->tb && !g->packed && few && cols % VR_N == 0 && !aliases(g->ldb);
     const size_t tiles =
         ((rows + TILE_ROWS - 1) / TILE_ROWS) * ((cols + TILE_COLS - 1) / TILE_COLS);
-    block t = {.row = row, .rows = rows, .cols = cols, .c = c, .ldc = ldc};
+    block t = {
+        .row = row, .rows = rows, .cols = cols, .c = c, .ldc = ldc, .strip = strip};
     for (; t.k0 < g->K; t.k0 += KC) {
         t.k = g->K - t.k0 < KC ? g->K - t.k0 : KC;
         t.add = g->add || t.k0 > 0;
@@ -180,7 +201,10 @@ static void multiply(const gemm *g, size_t row, size_t rows, size_t col, size_t 
             t.b = strip;
             t.ldb = TILE_COLS;
             t.panel = TILE_COLS * t.k;
-            PA_(pa_gemm_pack_b)(g->tb, t.k, cols, b, g->ldb, strip, t.panel);
+            t.raw = !g->tb && rows >= tile_rows(g) ? b : NULL;
+            const size_t whole = t.raw ? cols / TILE_COLS * TILE_COLS : 0;
+            PA_(pa_gemm_pack_b)
+            (g->tb, t.k, cols - whole, b + whole, g->ldb, strip + whole * t.k, t.panel);
         }
         multiply_block(g, &t);
     }

@@ -1,10 +1,12 @@
 #include "kern/gemm_tile.h"
 
+enum { AHEAD = 32 }; /* rows of B; the tile takes 14 cycles for one on AVX-512 */
+
 /* Inlined into one function for each number of rows and vectors, so that all the loops
  * over them unroll and `acc` lives in registers. */
 PA_INLINE void tile(const int rows, const int vecs, size_t k, const real *a,
                     ptrdiff_t ars, ptrdiff_t acs, const real *b, ptrdiff_t ldb, bool add,
-                    real *c, ptrdiff_t ldc, int cols)
+                    real *c, ptrdiff_t ldc, int cols, const bool keeps, real *keep)
 {
     vr acc[TILE_ROWS][TILE_VECS];
     PA_UNROLL
@@ -23,6 +25,15 @@ PA_INLINE void tile(const int rows, const int vecs, size_t k, const real *a,
         PA_UNROLL
         for (int j = 0; j < vecs; j++)
             bj[j] = vr_load((const real *)pb + j * VR_N);
+        if (keeps) {
+            PA_UNROLL
+            for (int j = 0; j < vecs; j++)
+                vr_store(keep + j * VR_N, bj[j]);
+            PA_UNROLL
+            for (int j = 0; j < (int)(TILE_COLS * sizeof(real)); j += 64)
+                PA_PREFETCH(pb + AHEAD * next_b + j);
+            keep += TILE_COLS;
+        }
         PA_UNROLL
         for (int i = 0; i < rows; i++) {
             const vr ai = vr_set1(*(const real *)(pa + i * row));
@@ -53,7 +64,7 @@ PA_INLINE void tile(const int rows, const int vecs, size_t k, const real *a,
                                      ptrdiff_t acs, const real *b, ptrdiff_t ldb,        \
                                      bool add, real *c, ptrdiff_t ldc, int cols)         \
     {                                                                                    \
-        tile(rows, vecs, k, a, ars, acs, b, ldb, add, c, ldc, cols);                     \
+        tile(rows, vecs, k, a, ars, acs, b, ldb, add, c, ldc, cols, false, NULL);        \
     }
 #define TILES(rows) TILE(rows, 1) TILE(rows, 2)
 
@@ -81,3 +92,15 @@ TILES(13) TILES(14)
     /* clang-format on */
 
     pa_tile *const tile_table[TILE_VECS][TILE_ROWS] = {{UP_TO_ALL(1)}, {UP_TO_ALL(2)}};
+
+void PA_(pa_gemm_tile_keep)(size_t rows, size_t k, const real *a, ptrdiff_t ars,
+                            ptrdiff_t acs, const real *b, ptrdiff_t ldb, bool add,
+                            real *c, ptrdiff_t ldc, real *keep)
+{
+    if (rows == TILE_ROWS)
+        tile(TILE_ROWS, TILE_VECS, k, a, ars, acs, b, ldb, add, c, ldc, TILE_COLS, true,
+             keep);
+    else
+        tile(TILE_LOW, TILE_VECS, k, a, ars, acs, b, ldb, add, c, ldc, TILE_COLS, true,
+             keep);
+}

@@ -20,6 +20,7 @@
 #else
 #define TILE_ROWS 12 /* 32 registers */
 #endif
+#define TILE_LOW  (TILE_ROWS < 7 ? TILE_ROWS : 7) /* of 8 ways of a cache set */
 #define TILE_VECS 2
 #define TILE_COLS (TILE_VECS * VR_N)
 
@@ -41,5 +42,12 @@ typedef void pa_tile(size_t k, const real *a, ptrdiff_t ars, ptrdiff_t acs, cons
 /* By [vectors - 1][rows - 1]. */
 #define tile_table PA_(pa_gemm_tile_table)
 extern pa_tile *const tile_table[TILE_VECS][TILE_ROWS];
+
+/* TILE_ROWS or TILE_LOW rows and TILE_COLS columns, also laying the rows of b out at
+ * `keep`, TILE_COLS apart. The stores hide behind the multiply-adds: the first tile that
+ * reads a panel packs it for nothing. */
+void PA_(pa_gemm_tile_keep)(size_t rows, size_t k, const real *a, ptrdiff_t ars,
+                            ptrdiff_t acs, const real *b, ptrdiff_t ldb, bool add,
+                            real *c, ptrdiff_t ldc, real *keep);
 
 #endif
