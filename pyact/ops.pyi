@@ -275,6 +275,7 @@ def conv2d(
     dilation: int | Sequence[int] = (),
     padding: int | Sequence[int] = (),
     groups: int = 1,
+    pool: int | Sequence[int] = (),
 ) -> Any: ...
 def conv2d_transpose(
     x: _Operand,

@@ -68,24 +68,38 @@ def _conv_back(dz, x, kernel, bias=None, strides=(), dilation=(), padding=(), gr
 
 
 def _conv_row(rows: Any) -> Row:
-    def forward(*inputs: Any, activation: Any = None, **attrs: Any) -> Any:
-        return np.asarray(_act(rows, activation)[0](_conv(*inputs, **attrs)))
+    """With `pool`: max_pool2d's rows behind the convolution's."""
 
-    def vjp(dy: Any, *inputs: Any, activation: Any = None, **attrs: Any) -> Any:
+    def pooled(y: Any, pool: Any) -> Any:
+        return _max_pool(y, size=pool) if pool else y
+
+    def unpooled(dy: Any, y: Any, pool: Any) -> Any:
+        return _max_pool_vjp(dy, y, size=pool)[0] if pool else dy
+
+    def forward(*inputs: Any, activation: Any = None, pool: Any = (), **attrs: Any) -> Any:
+        return pooled(np.asarray(_act(rows, activation)[0](_conv(*inputs, **attrs))), pool)
+
+    def vjp(dy: Any, *inputs: Any, activation: Any = None, pool: Any = (), **attrs: Any) -> Any:
         z = _conv(*inputs, **attrs)
-        return _conv_back(dy * _act(rows, activation)[1](z), *inputs, **attrs)
+        f, slope = _act(rows, activation)
+        dy = unpooled(dy, np.asarray(f(z)), pool)
+        return _conv_back(dy * slope(z), *inputs, **attrs)
 
-    def size(*inputs: Any, activation: Any = None, **attrs: Any) -> Any:
+    def size(*inputs: Any, activation: Any = None, pool: Any = (), **attrs: Any) -> Any:
         wide = _conv(*(np.abs(a) for a in inputs), **attrs)
         slope = np.abs(_act(rows, activation)[1](_conv(*inputs, **attrs)))
-        return wide * np.maximum(slope, 0.1)
+        return pooled(wide * np.maximum(slope, 0.1), pool)
 
-    def grad_size(dy: Any, *inputs: Any, activation: Any = None, **attrs: Any) -> Any:
+    def grad_size(
+        dy: Any, *inputs: Any, activation: Any = None, pool: Any = (), **attrs: Any
+    ) -> Any:
         z = _conv(*inputs, **attrs)
+        f, df = _act(rows, activation)
         sizes = [np.abs(a) for a in inputs]
         wide = 1 + _conv(*sizes, **attrs)
-        slope = np.abs(_act(rows, activation)[1](z))
-        dz = np.abs(dy) * (slope + wide * (slope + 0.1) if activation else slope)
+        slope = np.abs(df(z))
+        dy = unpooled(np.abs(dy), np.asarray(f(z)), pool)
+        dz = dy * (slope + wide * (slope + 0.1) if activation else slope)
         return _conv_back(dz, *sizes, **attrs)
 
     def case(x: Any, kernel: Any, **attrs: Any) -> Case:
@@ -122,12 +136,17 @@ def _conv_row(rows: Any) -> Row:
             case((1, 5, 5, 70), (3, 3, 70, 5), activation="tanh"),
             case((1, 3, 4, 40), (1, 2, 40, 9), dilation=(1, 2)),
             case((1, 9, 120, 2), (3, 3, 2, 4)),
+            # max-pooling behind, with pixels left over, and one channel
+            case((3, 28, 28, 1), (5, 5, 1, 6), padding=(2,) * 4, activation="relu", pool=two),
+            case((3, 14, 14, 6), (5, 5, 6, 16), activation="relu", pool=two),
+            case((2, 9, 12, 3), (2, 3, 3, 19), pool=(3, 2)),
+            case((2, 8, 7, 4), (3, 3, 1, 4), groups=4, padding=same, pool=(1, 3)),
         ]
 
     return Row(
         forward, cases, vjp=vjp, size=size, grad_size=grad_size, kinks=(),
         big=lambda: case((37, 23, 19, 6), (5, 5, 6, 16), padding=(2, 2, 2, 2), activation="tanh"),
-        smooth=lambda case: case.attrs.get("activation") != "relu",
+        smooth=lambda case: case.attrs.get("activation") != "relu" and "pool" not in case.attrs,
         ulps=(12, 12), grad_ulps=(14, 14),
         why="chains of up to 256 products, and of 512 in a gradient of the kernel, as dense",
     )  # fmt: skip

@@ -4,12 +4,14 @@ and what cannot be."""
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 from oracle import normal
 from reference import ROWS
+from test_ops import program_run
 
 import pyact
 from pyact import _core, layers, ops
@@ -109,6 +111,52 @@ def test_max_pooling_of_nan_and_ties():
     assert kernel.item() == -2
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("image", "kernel", "attrs", "window", "fused"), [
+    ((5, 28, 28, 1), (5, 5, 1, 6), {"activation": "relu", "padding": (2,) * 4}, {}, True),
+    ((5, 14, 14, 6), (5, 5, 6, 16), {"activation": "relu"}, {"strides": (2, 2)}, True),
+    ((3, 11, 9, 3), (3, 2, 3, 20), {}, {"size": (3, 2)}, True),
+    ((3, 9, 9, 4), (3, 3, 1, 4), {"groups": 4}, {"padding": (0,) * 4}, True),
+    ((3, 9, 9, 4), (3, 3, 4, 4), {"activation": "tanh"}, {}, False),
+    ((3, 9, 9, 4), (3, 3, 4, 4), {}, {"strides": (1, 2)}, False),
+    ((3, 9, 9, 4), (3, 3, 4, 4), {}, {"padding": (1, 0, 0, 0)}, False),
+])  # fmt: skip
+def test_pooling_in_the_convolution_s_call_changes_no_bit(
+    image, kernel, attrs, window, fused, dtype
+):
+    """A program does what the tape does in two calls in one, unless somebody else reads the
+    convolution's result."""
+    inputs = [normal(s, "pooled", s).astype(dtype) for s in (image, kernel, kernel[3:])]
+    window = {"size": (2, 2), **window}
+
+    def chain(owner: Any, values: Any) -> Any:
+        y = owner.apply("conv2d", values, attrs)
+        return y, owner.apply("max_pool2d", (y,), window)
+
+    tape = _core.Tape()
+    leaves = tuple(tape.leaf(a) for a in inputs)
+    y, pooled = chain(tape, leaves)
+    seed = normal(pooled.shape, "seed").astype(dtype)
+    want = [pooled.numpy(), *(g.numpy() for g in tape.gradient(pooled, leaves, seed))]
+
+    def build(graph: Any, values: Any, both: bool) -> Any:
+        y, pooled = chain(graph, values)
+        loss = graph.apply("sum", (graph.apply("multiply", (pooled, graph.const(seed))),))
+        return ((pooled, y) if both else (pooled,)), loss
+
+    for both in (False, True):
+        outputs, grads = program_run(partial(build, both=both), inputs, dtype)
+        for got, own in zip([outputs[0], *grads], want, strict=True):
+            assert got.tobytes() == own.tobytes()
+        assert not both or outputs[1].tobytes() == y.numpy().tobytes()
+
+    graph = _core.Graph()
+    values = (graph.input(image, dtype), *(graph.const(a) for a in inputs[1:]))
+    y, pooled = chain(graph, values)
+    assert _core.Program(graph, outputs=(pooled,)).calls == (1 if fused else 2)
+    assert _core.Program(graph, outputs=(pooled, y)).calls == 2
+
+
 def lenet(**data_format: Any) -> pyact.Sequential:
     pyact.set_seed(3)
     shape = (1, 28, 28) if data_format else (28, 28, 1)
@@ -195,6 +243,11 @@ K = np.ones((3, 3, 4, 2))
     ("conv2d", (IMAGES, K), {"padding": (1 << 30,) * 4}, "too big"),
     ("conv2d", (IMAGES, K), {"padding": (1 << 30,) * 4, "strides": (1 << 30,) * 2}, "memory"),
     ("conv2d", (IMAGES[:, :0], K), {}, "the image has 0"),
+    ("conv2d", (IMAGES, K), {"pool": (2,)}, "pool: got 1 numbers, expected 2"),
+    ("conv2d", (IMAGES, K), {"pool": (0, 2)}, "pool"),
+    ("conv2d", (IMAGES, K), {"pool": (16, 1)}, "at most 15 x 15"),
+    ("conv2d", (IMAGES, K), {"pool": (6, 1)}, "the result, which has 5 x 8"),
+    ("conv2d", (IMAGES, K), {"pool": (2, 2), "activation": "tanh"}, "got 'tanh'"),
     ("max_pool2d", (IMAGES,), {}, "size: got 0 numbers, expected 2"),
     ("max_pool2d", (IMAGES,), {"size": (8, 1)}, "a window of 8 pixels is larger"),
     ("max_pool2d", (IMAGES,), {"size": (2, 2), "padding": (2, 0, 0, 0)}, "less than the window"),

@@ -1,6 +1,7 @@
 /* graph.h - inside csrc/graph: values, nodes, and the steps made of them.
  *
  *     graph.c      values and nodes; shapes are inferred as nodes are added
+ *     fuse.c       nodes that one call does better together
  *     steps.c      graph + what is wanted -> steps: forward, gradients, updates (SSA:
  * each value is written by one step) plan.c       steps -> where each value lies: one
  * arena, lifetimes, in-place program.c    steps + plan -> an array of calls, run without
@@ -80,6 +81,9 @@ pa_status pa_graph_block(pa_graph *g, pa_block *block, size_t offset, int rank,
                          const int64_t *dim, int *value, pa_error *err);
 pa_graph *pa_graph_copy(const pa_graph *g);      /* NULL: out of memory */
 int pa_graph_root(const pa_graph *g, int value); /* follows aliases */
+
+/* fuse.c: kept[v]: somebody outside reads value v. */
+void pa_graph_fuse(pa_graph *g, const bool *kept);
 
 /* steps.c: all append to `steps` and may add values and nodes to g. */
 pa_status pa_steps_forward(pa_steps *s, pa_graph *g, int n, const int *wanted,

@@ -168,6 +168,12 @@ static pa_status compile_steps(compiler *c, const pa_graph *g,
     for (int i = 0; i < spec->n_wrt; i++)
         c->keep[spec->n_out + i] = -1;
     c->keep[c->n_keep - 1] = spec->loss;
+    for (int i = 0; i < c->n_keep; i++)
+        if (c->keep[i] >= 0)
+            c->wants[c->keep[i]] = true;
+    for (int i = 0; i < spec->n_wrt; i++)
+        c->wants[spec->wrt[i]] = true;
+    pa_graph_fuse(c->g, c->wants);
     pa_status status = pa_steps_forward(&c->steps, c->g, c->n_keep, c->keep, err);
     if (status == PA_OK && spec->loss >= 0 && (spec->opt || spec->n_wrt))
         status = add_gradients(c, spec, err);

@@ -22,6 +22,7 @@ typedef struct pa_conv {
     size_t kh, kw, sh, sw, dh, dw; /* kernel, stride, dilation */
     size_t top, left, Hp, Wp;      /* zeros before; size with zeros on all sides */
     size_t groups, Cg, Og;         /* channels of a group: in, out */
+    size_t ph, pw, PH, PW;         /* max-pool behind it: window, 0 for none; results */
     bool thin;
     size_t period; /* thin: vectors after which the channels come again */
 } pa_conv;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/watch.h"
+#include "kern/conv_pool.h"
 #include "kern/conv_sparse.h"
 #include "kern/gemm_bias.h"
 #include "simd/simd.h"
@@ -16,6 +17,8 @@ enum {
 void PA_(pa_conv_plan)(pa_conv *g)
 {
     size_t unit = VR_N, of = g->O;
+    g->PH = g->ph ? g->OH / g->ph : g->OH;
+    g->PW = g->pw ? g->OW / g->pw : g->OW;
     g->thin = g->Cg == 1 && (g->groups > 1 || g->O <= VR_N / 2);
     if (g->sw == 1) { /* after least common multiple / VR_N vectors all repeats */
         while (of % 2 == 0 && unit > 1) {
@@ -50,8 +53,8 @@ static size_t chunks_of(const pa_conv *g)
 
 typedef struct layout { /* reals */
     size_t shared;      /* the kernel, laid out; then for each chunk: */
-    size_t frame, dz, columns, dframe, room, partial, dbias, sparse, each;
-    size_t chunks, forward;
+    size_t frame, dz, places, columns, dframe, room, partial, dbias, sparse, each;
+    size_t chunks;
     bool may_sparse;
 } layout;
 
@@ -65,10 +68,10 @@ static layout layout_of(const pa_conv *g)
     layout s = {.chunks = chunks_of(g)};
     const size_t wide = g->thin ? g->O : g->C;
     const size_t image = framed(g) ? line(g->Hp * g->Wp * wide + PA_CONV_SLACK) : 0;
-    s.forward = image;
     s.frame = 0;
     s.dz = s.frame + image;
-    s.columns = s.dz + line(g->OH * g->OW * g->O + PA_CONV_SLACK);
+    s.places = s.dz + line(g->OH * g->OW * g->O + PA_CONV_SLACK);
+    s.columns = s.places + line(g->ph ? g->PW * g->O + PA_CONV_SLACK : 0);
     s.dframe = s.columns + line(g->thin ? 0 : PA_(pa_conv_columns)(g));
     s.may_sparse = PA_(pa_sparse_fits)(g);
     s.room = s.dframe + image;
@@ -170,17 +173,19 @@ static void forward_chunk(void *arg, ptrdiff_t chunk, int worker)
     const pa_conv_job *w = q->w;
     const pa_conv *g = w->g;
     real *frame = chunk_scratch(q, chunk);
-    const size_t in = g->H * g->W * g->C, out = g->OH * g->OW * g->O;
+    const size_t in = g->H * g->W * g->C, n = g->OH * g->OW * g->O;
+    const size_t out = g->PH * g->PW * g->O;
     size_t lo, hi;
     (void)worker;
     images(q, chunk, &lo, &hi);
-    if (q->s.forward)
-        memset(frame, 0, q->s.forward * sizeof *frame);
+    memset(frame, 0, q->s.dz * sizeof *frame);
+    if (g->ph) /* vectors of the last windows read beyond them */
+        memset(frame + q->s.places - PA_CONV_SLACK, 0, PA_CONV_SLACK * sizeof *frame);
     pa_watch *watch = pa_watch_in_pool();
     for (size_t b = lo; b < hi && !pa_watch_stops(watch); b++) {
         const real *x = w->x + b * in;
-        real *y = w->y + b * out;
-        if (q->s.forward) {
+        real *y = g->ph ? frame + q->s.dz : w->y + b * out;
+        if (framed(g)) {
             into_frame(g, x, frame);
             x = frame;
         }
@@ -189,7 +194,11 @@ static void forward_chunk(void *arg, ptrdiff_t chunk, int worker)
         else
             PA_(pa_conv_image)(g, x, w->scratch, w->bias, y);
         if (w->act.op)
-            pa_fused_run(&w->act, y, w->slope ? w->slope + b * out : NULL, out);
+            pa_fused_run(&w->act, y, w->slope ? w->slope + b * out : NULL, n);
+        if (g->ph)
+            PA_(pa_conv_pool)
+            (g, y, w->y + b * out, w->place ? w->place + b * out : NULL,
+             frame + q->s.places);
     }
 }
 
@@ -209,8 +218,15 @@ void PA_(pa_conv_forward)(const pa_conv_job *w, pa_pool *pool)
  */
 
 /* dz of one image: dy, or dy act'(z) in `room`. n elements; room is readable beyond. */
-static const real *dz_of(const pa_conv_job *w, size_t b, size_t n, real *room)
+static const real *dz_of(const pa_conv_job *w, size_t b, size_t n, real *room,
+                         real *places)
 {
+    if (w->g->ph) {
+        const size_t at = b * w->g->PH * w->g->PW * w->g->O;
+        PA_(pa_conv_unpool)
+        (w->g, w->dy + at, w->place + at, w->relu, w->y + at, room, places);
+        return room;
+    }
     const real *dy = w->dy + b * n;
     if (!w->act.op) {
         if (w->g->thin || w->g->Og % VR_N == 0)
@@ -271,7 +287,7 @@ static bool backward_image(const chunked *q, size_t b, bool first, real *own)
     const layout *s = &q->s;
     const size_t in = g->H * g->W * g->C, out = g->OH * g->OW * g->O;
     const bool frame = framed(g);
-    const real *dz = dz_of(w, b, out, own + s->dz), *x = w->x + b * in;
+    const real *dz = dz_of(w, b, out, own + s->dz, own + s->places), *x = w->x + b * in;
     const bool sparse = q->may_sparse && PA_(pa_sparse_pays)(g, dz, x);
     if (w->dkernel || w->dbias) {
         if (frame) {
@@ -303,9 +319,9 @@ static void backward_chunk(void *arg, ptrdiff_t chunk, int worker)
     size_t lo, hi;
     (void)worker;
     images(q, chunk, &lo, &hi);
-    memset(own, 0, (q->s.dz - q->s.frame) * sizeof *own);
+    memset(own, 0, q->s.dz * sizeof *own);
     /* the last line of dz that vectors may read */
-    memset(own + q->s.columns - PA_CONV_SLACK, 0, PA_CONV_SLACK * sizeof *own);
+    memset(own + q->s.places - PA_CONV_SLACK, 0, PA_CONV_SLACK * sizeof *own);
     memset(own + q->s.partial, 0, (q->s.each - q->s.partial) * sizeof *own);
     bool first = true;
     pa_watch *watch = pa_watch_in_pool();

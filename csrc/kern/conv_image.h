@@ -8,8 +8,9 @@
 typedef struct pa_conv_job {
     const pa_conv *g;
     const real *x, *kernel, *bias; /* (B, H, W, C), (kh, kw, Cg, O), (O) or NULL */
-    real *y;                       /* (B, OH, OW, O) */
+    real *y;                       /* (B, PH, PW, O) */
     real *slope;                   /* y's shape or NULL: act', written forward */
+    unsigned char *place;          /* y's shape or NULL: of the largest in its window */
     const real *dy;                /* y's shape */
     real *dx, *dkernel, *dbias;    /* NULL: not wanted */
     real *scratch;                 /* pa_conv_scratch reals */
@@ -38,7 +39,7 @@ static inline void pa_conv_windows(pa_conv *g, const pa_attr *strides,
     g->Wp = g->W + g->left + pa_conv_at(padding, 3, 0);
 }
 
-/* Chooses the way: fills thin and period. */
+/* Chooses the way: fills thin and period, and the size behind max-pooling. */
 void PA_(pa_conv_plan)(pa_conv *g);
 
 /* Reals that forward and backward need; false when they do not fit in memory. */

@@ -6,6 +6,11 @@
  * counts as 0 outside. Results o of a group see only its channels. With dz = dy act'(z),
  * the gradients are the sums with dz in the place of y.
  *
+ * With `pool` the result is the largest of each window of act(z), as max_pool2d finds it
+ * (windows side by side, what is left over at the ends is dropped), and the convolution
+ * itself never leaves the cache; act is relu or none. Which pixel it was is saved, a
+ * byte.
+ *
  * One image after the other, every step of it while it is in cache. Images are cut into
  * chunks by size alone; gradients of the kernel are added up in chunk order. act'(z) is
  * saved for backward, but that of relu is seen in y. */
@@ -16,7 +21,7 @@
 #include "kern/conv_image.h"
 #include "kern/loop.h"
 
-enum { ACTIVATION, PARAM, STRIDES, DILATION, PADDING, GROUPS }; /* attributes */
+enum { ACTIVATION, PARAM, STRIDES, DILATION, PADDING, GROUPS, POOL }; /* attributes */
 
 static const pa_attr_desc attrs[] = {
     {"activation", PA_ATTR_MAP, -1, -1, 1e6,
@@ -29,8 +34,12 @@ static const pa_attr_desc attrs[] = {
     {"padding", PA_ATTR_LIST, 0, 0, 1e9,
      "rows and columns of zeros: (top, bottom, left, right)"},
     {"groups", PA_ATTR_INT, 1, 1, 1e9, "channels are cut into so many groups"},
+    {"pool", PA_ATTR_LIST, 0, 1, 15,
+     "pixels of a window (y, x) of max-pooling behind the activation; default: none"},
     {0},
 };
+
+enum { POOL_MOST = 15 }; /* a place in a window is a byte */
 
 /* ---- shape ---------------------------------------------------------------------------
  */
@@ -49,6 +58,8 @@ static pa_conv geometry(const pa_call *c)
     g.Og = g.O / g.groups;
     g.OH = (g.Hp - 1 - (g.kh - 1) * g.dh) / g.sh + 1;
     g.OW = (g.Wp - 1 - (g.kw - 1) * g.dw) / g.sw + 1;
+    g.ph = pa_conv_at(&c->attr[POOL], 0, 0);
+    g.pw = pa_conv_at(&c->attr[POOL], 1, 0);
     PA_(pa_conv_plan)(&g);
     return g;
 }
@@ -60,8 +71,9 @@ static pa_status check_lists(const pa_call *c, pa_error *err)
         const char *name, *what;
     } lists[] = {{STRIDES, 2, "strides", "(y, x)"},
                  {DILATION, 2, "dilation", "(y, x)"},
-                 {PADDING, 4, "padding", "(top, bottom, left, right)"}};
-    for (int i = 0; i < 3; i++) {
+                 {PADDING, 4, "padding", "(top, bottom, left, right)"},
+                 {POOL, 2, "pool", "(y, x)"}};
+    for (int i = 0; i < 4; i++) {
         const pa_attr *a = &c->attr[lists[i].attr];
         if (a->n != 0 && a->n != lists[i].n)
             return pa_fail(err, PA_EVALUE, "conv2d: %s: got %d numbers, expected %d: %s",
@@ -143,6 +155,31 @@ static bool is_relu(const pa_fused *f)
     return f->op && strcmp(f->op->name, "relu") == 0;
 }
 
+static pa_status check_pool(const pa_call *c, const pa_conv *g, const pa_fused *f,
+                            pa_error *err)
+{
+    if (g->ph == 0)
+        return PA_OK;
+    if (f->op && !is_relu(f))
+        return pa_fail(err, PA_EVALUE,
+                       "conv2d: pool: it goes with relu or no activation, got '%s'; use "
+                       "max_pool2d behind it",
+                       f->op->name);
+    const pa_attr *pool = &c->attr[POOL];
+    if (pool->list[0] > POOL_MOST || pool->list[1] > POOL_MOST)
+        return pa_fail(err, PA_EVALUE,
+                       "conv2d: pool: got a window of %lld x %lld pixels, expected at "
+                       "most %d x %d; use max_pool2d behind it",
+                       (long long)pool->list[0], (long long)pool->list[1], POOL_MOST,
+                       POOL_MOST);
+    if (g->PH == 0 || g->PW == 0)
+        return pa_fail(err, PA_EVALUE,
+                       "conv2d: pool: a window of %zu x %zu pixels is larger than the "
+                       "result, which has %zu x %zu",
+                       g->ph, g->pw, g->OH, g->OW);
+    return PA_OK;
+}
+
 static pa_status shape(pa_call *c, pa_error *err)
 {
     pa_status st = check_lists(c, err);
@@ -151,18 +188,22 @@ static pa_status shape(pa_call *c, pa_error *err)
     if (st)
         return st;
     const pa_conv g = geometry(c);
-    const int64_t dim[4] = {(int64_t)g.B, (int64_t)g.OH, (int64_t)g.OW, (int64_t)g.O};
-    st = pa_tensor_init(c->out[0], PA_REAL, 4, dim, err);
+    const pa_fused f = pa_fused_of(c, c->attr[ACTIVATION].num, c->attr[PARAM].num);
+    const int64_t dim[4] = {(int64_t)g.B, (int64_t)g.PH, (int64_t)g.PW, (int64_t)g.O};
+    st = check_pool(c, &g, &f, err);
+    st = st ? st : pa_tensor_init(c->out[0], PA_REAL, 4, dim, err);
     if (st)
         return st;
     size_t n;
     if (!PA_(pa_conv_scratch)(&g, &n))
         return pa_fail(err, PA_EOVERFLOW,
                        "conv2d: an image with its padding does not fit in memory");
-    const pa_fused f = pa_fused_of(c, c->attr[ACTIVATION].num, c->attr[PARAM].num);
-    c->saved_bytes = f.op && !is_relu(&f) ? c->out[0]->size * sizeof(real) : 0;
+    c->saved_bytes = g.ph                   ? c->out[0]->size
+                     : f.op && !is_relu(&f) ? c->out[0]->size * sizeof(real)
+                                            : 0;
     c->scratch_bytes = n * sizeof(real);
-    c->flops = 2.0 * (double)c->out[0]->size * (double)(g.kh * g.kw * g.Cg);
+    c->flops =
+        2.0 * (double)(g.B * g.OH * g.OW) * (double)g.O * (double)(g.kh * g.kw * g.Cg);
     return PA_OK;
 }
 
@@ -177,6 +218,7 @@ static void forward(const pa_call *c, const pa_ctx *ctx)
     w.y = c->out[0]->data;
     w.act = pa_fused_of(c, c->attr[ACTIVATION].num, c->attr[PARAM].num);
     w.slope = w.act.op && !is_relu(&w.act) ? c->saved : NULL;
+    w.place = g.ph ? c->saved : NULL;
     w.scratch = c->scratch;
     PA_(pa_conv_forward)(&w, ctx->pool);
 }
@@ -188,6 +230,7 @@ static void backward(const pa_call *c, const pa_ctx *ctx)
     w.act = pa_fused_of(c, c->attr[ACTIVATION].num, c->attr[PARAM].num);
     w.relu = is_relu(&w.act);
     w.slope = w.act.op && !w.relu ? c->saved : NULL;
+    w.place = g.ph ? c->saved : NULL;
     w.y = c->out[0]->data;
     w.dy = c->dout[0]->data;
     w.dx = c->din[0] ? c->din[0]->data : NULL;
@@ -199,7 +242,8 @@ static void backward(const pa_call *c, const pa_ctx *ctx)
 
 const pa_op PA_(pa_op_conv2d) = {
     .name = "conv2d",
-    .formula = "activation(x * kernel + bias), * being cross-correlation",
+    .formula = "activation(x * kernel + bias), * being cross-correlation; with pool the "
+               "largest of each window",
     .kind = PA_KIND_LAYER,
     .flags = PA_NEEDS_IN | PA_NEEDS_OUT | PA_SAVES_AT_WILL,
     .min_in = 2,
