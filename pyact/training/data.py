@@ -37,7 +37,8 @@ def readable(data: Any, what: str) -> Array:
     if hasattr(data, "__next__") or isinstance(data, dict):
         raise TypeError(f"{what}: got {type(data).__name__}, expected an array")
     array = np.asanyarray(data)
-    if np.ma.isMaskedArray(array) and np.ma.is_masked(array):
+    # NumPy imports np.ma when it is asked for; a fork meanwhile would leave that lock taken
+    if type(array) is not np.ndarray and np.ma.is_masked(array):
         raise TypeError(f"{what}: got a masked array; fill it or drop the masked rows first")
     if array.dtype.kind not in "fiub":
         raise TypeError(
