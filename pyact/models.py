@@ -280,7 +280,8 @@ class Model(Layer):
         callbacks and history as they were then: it ends with the same bits as a run that
         was never broken off. Model, data and other arguments must be those of that run.
 
-        Ctrl-C ends it at a whole step; the model keeps what it has learned so far.
+        Ctrl-C ends it at a whole step; the model keeps what it has learned so far. One thread
+        at a time trains: another that calls `fit` or `train_on_batch` waits until it is done.
 
         Raises RuntimeError before `compile`; ValueError for empty data, shapes, labels or
         lengths that do not fit; TypeError for dtypes that are not numbers.

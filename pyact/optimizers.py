@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from . import _core, _recording, ops, schedules
+from ._locks import Exclusive
 from ._names import real, resolve
 from .variables import Weight
 
@@ -91,6 +92,7 @@ class Optimizer:
         self._updates = np.zeros(1, np.int64)
         self._state: Any = None  # of apply_gradients; a compiled model has its own
         self._programs: dict[Any, Any] = {}
+        self.alone = Exclusive()  # held by the thread that trains
         self.learning_rate = learning_rate
         self.weight_decay = _optional("weight_decay", weight_decay, low=0)
         self.clipnorm = _optional("clipnorm", clipnorm, above=0)
@@ -209,14 +211,15 @@ class Optimizer:
                                  f"{array.shape}, expected {v.shape}")  # fmt: skip
             arrays.append(array)
             variables.append(v)
-        program = self._step_program(variables)
-        lr = float(self.lr_at(np.array([self.iterations]))[0])
-        record = _recording.current()
-        _core.execute(program, tuple(arrays), 0, self.iterations, lr)
-        if record is not None:
-            for v in variables:
-                record.forget(v)
-        self.iterations += 1
+        with self.alone.held():
+            program = self._step_program(variables)
+            lr = float(self.lr_at(np.array([self.iterations]))[0])
+            record = _recording.current()
+            _core.execute(program, tuple(arrays), 0, self.iterations, lr)
+            if record is not None:
+                for v in variables:
+                    record.forget(v)
+            self.iterations += 1
 
     def _step_program(self, variables: list[Any]) -> Any:
         """The update as a program: the loss sum(v g) has the gradient g in v."""

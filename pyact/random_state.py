@@ -9,15 +9,16 @@ Source: the spawning scheme of NumPy's SeedSequence (NEP 19; O'Neill 2015).
 
 from __future__ import annotations
 
-from _thread import allocate_lock
 from typing import TYPE_CHECKING, Any
+
+from ._locks import guard
 
 if TYPE_CHECKING:
     from numpy.random import Generator, SeedSequence
 
 __all__ = ["generator", "seed_sequence", "seed_value", "set_seed", "spawn"]
 
-_lock = allocate_lock()
+_lock = guard()
 _root: SeedSequence | None = None  # made from the system's entropy on first use
 _TAG = 0x70796163  # "pyac": keeps our children apart from those the caller spawns
 

@@ -3,7 +3,9 @@ fit, evaluate and predict over them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from contextlib import nullcontext
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -18,7 +20,7 @@ from .sources import source_of
 from .steps import Steps
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -28,10 +30,24 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine"]
 
+Trains = TypeVar("Trains", bound="Callable[..., Any]")
+
 PREDICT_BATCH = 256  # rows at a time when the caller does not say
 
 
 MAX_PROGRAMS = 32  # batch sizes remembered
+
+
+def _alone(method: Trains) -> Trains:
+    """One thread at a time may train with an optimizer: gradients, moments and what `fit` keeps
+    on its model are there once."""
+
+    @wraps(method)
+    def held(self: Engine, *args: Any, **kwargs: Any) -> Any:
+        with nullcontext() if self.optimizer is None else self.optimizer.alone.held():
+            return method(self, *args, **kwargs)
+
+    return held  # type: ignore[return-value]
 
 
 class Engine:
@@ -150,14 +166,14 @@ class Engine:
             (None if y is None else y[1:], p[1:])
             for y, p in zip(y_shapes, predictions, strict=True)
         )
-        if key not in self._metrics:
-            self._metrics = {
-                key: [
-                    (metrics.for_shapes(m, y_shapes[k] or predictions[k], predictions[k]), heeds, k)
-                    for m, heeds, k in self._metric_ids
-                ]
-            }
-        return self._metrics[key]
+        found = self._metrics.get(key)
+        if found is None:
+            found = [
+                (metrics.for_shapes(m, y_shapes[k] or predictions[k], predictions[k]), heeds, k)
+                for m, heeds, k in self._metric_ids
+            ]
+            self._metrics = {key: found}
+        return found
 
     def forget(self) -> None:
         """Drops all programs: the model has changed."""
@@ -168,11 +184,11 @@ class Engine:
     # ---- programs ----
 
     def _ensure_built(self, x: Array) -> None:
-        if not self.model.built:
-            self.model.build((None, *x.shape[1:]))
+        self.model.ensure_built((None, *x.shape[1:]))
 
-    def _take(self, kind: str, batch: int, data: Data) -> tuple[Any, Compiled]:
-        """A program that nobody else is running; to be given back with `_give`."""
+    def take(self, kind: str, batch: int, data: Data) -> tuple[list[Compiled], Compiled]:
+        """A program that nobody else is running, and the list that it is given back to; when
+        the model has changed meanwhile, that list is no longer looked at."""
         if kind == "predict":
             key: Any = (kind, batch)
         else:
@@ -182,15 +198,13 @@ class Engine:
             y_shapes = tuple(None if y is None else y.shape[1:] for y in data.y)
             weighted = tuple(data.weight_of) if data.weights else ()
             key = (kind, batch, y_shapes, weighted, trainable, watched)
-        free = self._programs.get(key)
-        if free:
-            return key, free.pop()
-        if len(self._programs) >= MAX_PROGRAMS:
-            self._programs.pop(next(iter(self._programs)), None)
-        return key, Compiled(self, kind, batch, data)
-
-    def _give(self, key: Any, compiled: Compiled) -> None:
-        self._programs.setdefault(key, []).append(compiled)
+        if len(self._programs) >= MAX_PROGRAMS and key not in self._programs:
+            self._programs.pop(next(iter(list(self._programs)), None), None)
+        free = self._programs.setdefault(key, [])
+        try:  # no test before it: another thread may come between
+            return free, free.pop()
+        except IndexError:
+            return free, Compiled(self, kind, batch, data)
 
     def _run(self, kind: str, data: Data, batch: int, steps: Steps) -> None:
         """Runs the batches [steps.first, steps.last) of the data in one C call."""
@@ -198,20 +212,21 @@ class Engine:
         full = rest = None
         try:
             if data.rows >= batch and steps.first < data.rows // batch:
-                taken.append(self._take(kind, batch, data))
+                taken.append(self.take(kind, batch, data))
                 full = taken[-1][1]
             if steps.last > data.rows // batch:
-                taken.append(self._take(kind, data.rows % batch, data))
+                taken.append(self.take(kind, data.rows % batch, data))
                 rest = taken[-1][1]
             either = full or rest
             if either is not None:
                 steps.run(self, kind, data, batch, full, rest, either)
         finally:
-            for key, compiled in taken:
-                self._give(key, compiled)
+            for free, compiled in taken:
+                free.append(compiled)
 
     # ---- fit ----
 
+    @_alone
     def fit(
         self, x: Any, y: Any, batch_size: Any, epochs: Any, verbose: Any, callbacks: Any,
         validation_split: Any, validation_data: Any, shuffle: Any, class_weight: Any,
@@ -416,8 +431,9 @@ class Engine:
     def predict(self, x: Any, batch_size: Any, steps: Any = None, callbacks: Any = None) -> Any:
         one = isinstance(x, np.ndarray) and x.ndim > 0 and not callbacks
         short = one and 0 < len(x) <= (batch_size or PREDICT_BATCH)  # one batch: the short way
-        if short and (self._live is not None or self._small(x)):
-            return self._live(x)
+        live = (self._live or self._small(x)) if short else None
+        if live is not None:
+            return live(x)
         if hasattr(x, "__next__") or hasattr(x, "batch_size"):  # a generator or a loader
             parts = []
             for k, item in enumerate(x):
@@ -448,17 +464,18 @@ class Engine:
         found = iter(run.results)
         return map_tree(lambda _: next(found), network.output_form)
 
-    def _small(self, x: Array) -> bool:
+    def _small(self, x: Array) -> Any:
         """Makes the short way from one array to one array, for models that have it."""
         if not self.model.built:
             self._ensure_built(readable(x, "x"))
         if not direct(self.model) or self.model.network.checks():
-            return False
-        self._live = inference(self.model, frozen=False)
-        return True
+            return None
+        self._live = live = inference(self.model, frozen=False)
+        return live
 
     # ---- single batches ----
 
+    @_alone
     def train_on_batch(
         self, x: Any, y: Any, sample_weight: Any, class_weight: Any, return_dict: bool
     ) -> Any:

@@ -175,8 +175,8 @@ class Steps:
                 "resume_from: the run had {} rows in batches of {}, this one has {} in "
                 "batches of {}".format(*state["of"], data.rows, batch)
             )
-        key, compiled = self.engine._take("train", min(batch, data.rows), data)
-        self.engine._give(key, compiled)
+        free, compiled = self.engine.take("train", min(batch, data.rows), data)
+        free.append(compiled)
         sums = [np.array(s, np.float64).reshape(-1) for s in state["sums"]]
         if [s.size for s in sums] != compiled.sizes:
             raise ValueError("resume_from: the run had other metrics than this one")
