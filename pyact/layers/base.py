@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import _core, _recording, initializers
 from .._core import Value
+from .._locks import guard
 from .._names import snake, unknown, whole
 from .._trees import is_shape, leaves, map_shapes, map_tree
 from ..config import float_name, floatx
@@ -15,20 +17,20 @@ from ..variables import Tensor, Weight, WeightSpec, allocate
 from .symbolic import Call, Symbol, connect, has_symbols
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     Shape = tuple[int | None, ...]
 
 KNOWN: dict[str, type[Layer]] = {}  # every class that a file may name
-_counts: dict[str, int] = {}
+_counts: dict[str, Iterator[int]] = {}
+_building = guard()  # one lock for all: a layer may lie in several models
 
 
 def _new_name(kind: str) -> str:
     """dense, dense_1, dense_2 ... in order of creation."""
-    n = _counts.get(kind, 0)
-    _counts[kind] = n + 1
+    n = next(_counts.setdefault(kind, count()))  # no other thread gets the same
     return f"{kind}_{n}" if n else kind
 
 
@@ -195,11 +197,11 @@ class Layer:
 
     def ensure_built(self, input_shape: Shape) -> None:
         """Builds the layer for this shape unless that has been done."""
-        if not self.built:
-            self.build(input_shape)
-            self.built = True
-            self._plan = None
-            self.input_shape = input_shape
+        with _building:  # the first calls of several threads
+            if not self.built:
+                self.build(input_shape)
+                self._plan, self.input_shape = None, input_shape
+                self.built = True
 
     def plan(self, input_shape: Shape) -> None:
         """Notes the weights that this shape asks for; a model then makes those of all its
