@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,9 +21,9 @@ class Function:
 
     def __init__(self, f: Callable[..., Any]) -> None:
         self._f = f
-        self._programs: dict[Any, Any] = {}
+        self._programs: dict[Any, list[Any]] = {}  # of each kind those that nobody runs
         self._seed: int | None = None
-        self._calls = 0
+        self._calls = count()
         self.__name__ = getattr(f, "__name__", "function")
         self.__doc__ = f.__doc__
         self.__wrapped__ = f
@@ -48,15 +49,20 @@ class Function:
                 for a, x in zip(arrays, leaves, strict=True)
             ),
         )
-        traced = self._programs.get(key)
-        if traced is None:
-            traced = self._programs[key] = self._trace(shape, leaves, arrays)
+        free = self._programs.get(key, [])
+        try:  # no test before it: another thread may come between
+            traced = free.pop()
+        except IndexError:
+            traced = self._trace(shape, leaves, arrays)
+            free = self._programs.setdefault(key, free)
         program, rebuild, fixed, _held = traced
         if self._seed is None:
             self._seed = random_state.seed_value()
         inputs = tuple(a for a in arrays if a is not None)
-        made = iter(_core.execute(program, inputs, self._seed, self._calls))
-        self._calls += 1
+        try:
+            made = iter(_core.execute(program, inputs, self._seed, next(self._calls)))
+        finally:
+            free.append(traced)
         return refill(rebuild, [next(made) if k is None else _fixed(k, inputs) for k in fixed])
 
     def _trace(self, shape: Any, leaves: list[Any], arrays: list[Any]) -> Any:
@@ -136,7 +142,8 @@ def function(f: Callable[..., Any]) -> Function:
     Arrays (also in lists, tuples, dicts) are inputs; integers become int32. Variables and
     weights are read where they lie, so updates are seen. Everything else is fixed at
     recording; other numbers, strings or objects are recorded anew. Python's own statements
-    run while recording only: a print or an if on numbers is not part of the program.
+    run while recording only: a print or an if on numbers is not part of the program. Threads
+    that call it at the same time each have a recording of their own.
 
     Raises TypeError, naming the line, for what cannot be recorded (a NumPy function without
     an operator, an if on values, an assignment to a variable).
