@@ -7,15 +7,42 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import pyact
-from pyact import _core
+from pyact import _core, random_state
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "thread_unsafe(reason): under pytest-run-parallel this runs in one thread"
+    )
+    if str(getattr(config.option, "parallel_threads", 1)) != "1":
+        seed_each_thread()
+
+
+def seed_each_thread():
+    """A test that sets the seed fixes what follows for all threads, so eight that do it beside
+    each other cannot each have the numbers that they expect. Here each thread has a root of
+    its own; all else stays as it is."""
+    own = threading.local()
+
+    def set_seed(seed=None):
+        own.root = random_state.seed_sequence(seed, fresh=True)
+
+    def spawn():
+        if not hasattr(own, "root"):
+            set_seed()
+        return own.root.spawn(1)[0]
+
+    random_state.spawn = spawn
+    random_state.set_seed = pyact.set_seed = set_seed
 
 
 @pytest.fixture(autouse=True)

@@ -168,6 +168,21 @@ FORKS = {
             thread.join()
         assert works() == bits
     """,
+    "while a thread trains the model that the child trains": """
+        model = net()
+        stop = threading.Event()
+
+        def fits():
+            while not stop.is_set():
+                model.fit(rows, targets, batch_size=64, epochs=5, verbose=0)
+
+        thread = threading.Thread(target=fits)
+        thread.start()
+        for _ in range(5):
+            child(lambda: model.fit(rows, targets, batch_size=64, verbose=0))
+        stop.set()
+        thread.join()
+    """,
     "inside a callback of fit": """
         bits = works()
 
@@ -336,12 +351,114 @@ THREADS = {
         def work(k):
             assert works() == want
     """,
-    "one model that trains in eight threads": """
-        model = net()
+    "one model that trains in eight threads, one after the other": """
+        model, alone = net(), net()
+        for _ in range(40):
+            alone.fit(rows, targets, batch_size=64, epochs=1, verbose=0, shuffle=False)
+        at_once = threading.Semaphore(1)
+
+        class Whole(pyact.callbacks.Callback):
+            def on_train_begin(self, logs=None):
+                assert at_once.acquire(blocking=False)
+
+            def on_train_end(self, logs=None):
+                at_once.release()
 
         def work(k):
-            model.fit(rows, targets, batch_size=64, epochs=1, verbose=0)
+            model.fit(rows, targets, batch_size=64, epochs=1, verbose=0, shuffle=False,
+                      callbacks=[Whole()])
             assert np.isfinite(model.predict(rows)).all()
+
+        def end():
+            assert model.optimizer.iterations == 160
+            assert model.predict(rows).tobytes() == alone.predict(rows).tobytes()
+    """,
+    "one model that takes single batches from eight threads": """
+        model, alone = net(), net()
+        for _ in range(40):
+            alone.train_on_batch(rows, targets)
+
+        def work(k):
+            model.train_on_batch(rows, targets)
+
+        def end():
+            assert model.optimizer.iterations == 40
+            assert model.predict(rows).tobytes() == alone.predict(rows).tobytes()
+    """,
+    "one optimizer in eight threads": """
+        def step(v):
+            adam.apply_gradients([(np.full(v.shape, 0.5, np.float32), v)])
+
+        adam, alone = pyact.optimizers.Adam(0.01), pyact.optimizers.Adam(0.01)
+        big = pyact.Variable(np.zeros((500, 500), np.float32))
+
+        def work(k):
+            step(big)
+
+        def end():
+            global adam
+            assert adam.iterations == 40
+            got, adam = big.numpy(), alone
+            big[...] = 0
+            for _ in range(40):
+                step(big)
+            assert got.tobytes() == big.numpy().tobytes()
+    """,
+    "the first call of one model in eight threads": """
+        class Slow(pyact.layers.Dense):
+            def weight_specs(self, input_shape):
+                time.sleep(0.001)
+                return super().weight_specs(input_shape)
+
+        models = [pyact.Sequential([Slow(5, "tanh"), Slow(3)]) for _ in range(5)]
+        layers = [Slow(4) for _ in range(5)]
+        found = {}
+        turn = threading.Barrier(8)
+
+        def work(k):
+            at = found.setdefault(k, [])
+            turn.wait(3)
+            here = layers[len(at)](rows[:2])
+            at.append(models[len(at)].predict(rows[:9]).tobytes() + here.tobytes())
+
+        def end():
+            assert all(found[k] == found[0] for k in range(8))
+            assert all(len(m.weights) == 4 for m in models)
+            assert all(len(layer.weights) == 2 for layer in layers)
+    """,
+    "layers named in eight threads": """
+        names = []
+
+        def work(k):
+            for _ in range(30):
+                names.append(pyact.layers.Dense(1).name)
+
+        def end():
+            assert len(set(names)) == len(names) == 1200
+    """,
+    "programs of many sizes": """
+        model = net()
+        model.predict(rows)
+        loss = {n: model.evaluate(rows[:n], targets[:n], verbose=0) for n in range(1, 40)}
+
+        def work(k):
+            for n in range(1, 40):
+                assert model.evaluate(rows[:n], targets[:n], verbose=0) == loss[n]
+    """,
+    "eight files, and one, saved and loaded": """
+        import tempfile
+
+        model, folder = net(), tempfile.mkdtemp()
+        want = model.predict(rows).tobytes()
+        one = os.path.join(folder, "one.safetensors")
+        model.save(one)
+
+        def work(k):
+            model.save(one)
+            assert pyact.load_model(one).predict(rows).tobytes() == want
+
+        def end():
+            assert os.listdir(folder) == ["one.safetensors"]
     """,
     "predict, save and load while one trains": """
         import tempfile
@@ -372,6 +489,21 @@ THREADS = {
             for n in (1, 2, 3):
                 assert float(cube(np.full(n, k, np.float32))) == n * k**3
     """,
+    "a traced function that computes without the GIL": """
+        a = np.linspace(-1, 1, 300 * 300, dtype=np.float32).reshape(300, 300)
+
+        @pyact.function
+        def product(v):
+            return v @ v
+
+        want = product(a).tobytes()
+
+        def work(k):
+            assert product(a).tobytes() == want
+
+        def end():
+            assert product.traces == 1
+    """,
     "one tape in all": """
         w = pyact.Variable(np.full((200, 200), 0.5, np.float32))
         tape = _core.Tape(0)
@@ -401,7 +533,52 @@ THREADS = {
 
 @pytest.mark.parametrize("case", THREADS)
 def test_eight_threads(case):
-    run_case(textwrap.dedent(EIGHT) + textwrap.dedent(THREADS[case]) + "\neight(work)\n")
+    run_case(eight(case))
+
+
+def eight(case, before=""):
+    parts = (EIGHT, before, THREADS[case], "sys.setswitchinterval(1e-5)\neight(work)\n")
+    return "\n".join(map(textwrap.dedent, parts)) + "if 'end' in globals(): end()\n"
+
+
+RACES = {
+    "one model that takes single batches from eight threads": """
+        from contextlib import nullcontext
+        pyact._locks.Exclusive.held = lambda self: nullcontext()
+    """,
+    "the first call of one model in eight threads": """
+        from contextlib import nullcontext
+        pyact.layers.base._building = nullcontext()
+    """,
+    "layers named in eight threads": """
+        counts = {}
+
+        def name(kind):
+            n = counts.get(kind, 0)
+            time.sleep(0)
+            counts[kind] = n + 1
+            return f"{kind}_{n}"
+
+        pyact.layers.base._new_name = name
+    """,
+    "programs of many sizes": """
+        Engine = pyact.training.engine.Engine
+        plain = Engine.take
+
+        def take(self, *args):
+            free, program = plain(self, *args)
+            free.append(program)  # and so another thread may take it
+            return free, program
+
+        Engine.take = take
+    """,
+}
+
+
+@pytest.mark.parametrize("case", RACES)
+def test_a_race_is_found(case):
+    with pytest.raises(AssertionError, match="Error"):
+        run_case(eight(case, RACES[case]))
 
 
 def test_a_wrong_result_in_a_thread_is_found():

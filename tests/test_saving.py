@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
 import os
@@ -316,7 +317,7 @@ def small(dtype="float32", optimizer=None, **compiled):
         Dense(1, "sigmoid", dtype=dtype, trainable=False, kernel_initializer="he_normal"),
     ])  # fmt: skip
     options = {"loss": "bce", "metrics": ["accuracy", metrics.AUC(num_thresholds=20)], **compiled}
-    model.compile(optimizer or optimizers.Adam(0.01, amsgrad=True), **options)
+    model.compile(copy.deepcopy(optimizer) or optimizers.Adam(0.01, amsgrad=True), **options)
     return model
 
 
