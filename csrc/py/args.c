@@ -21,12 +21,11 @@ static int get_list(pa_arg *arg, int64_t *list, const char *op, const char *name
     PyObject *one = PyIndex_Check(value) ? PyTuple_Pack(1, value) : NULL;
     if (PyErr_Occurred())
         return -1;
-    PyObject *seq =
-        PySequence_Fast(one ? one : value, "expected a sequence of whole numbers");
-    Py_XDECREF(one);
+    /* not PySequence_Fast: an item's __index__ may change the list that it stands in */
+    PyObject *seq = one ? one : PySequence_Tuple(value);
     if (!seq)
         return -1;
-    Py_ssize_t n = PySequence_Fast_GET_SIZE(seq);
+    Py_ssize_t n = PyTuple_GET_SIZE(seq);
     if (n > PA_MAX_RANK) {
         PyErr_Format(PyExc_ValueError, "%s: %s: got %zd numbers, expected at most %d", op,
                      name, n, PA_MAX_RANK);
@@ -34,7 +33,7 @@ static int get_list(pa_arg *arg, int64_t *list, const char *op, const char *name
         return -1;
     }
     for (Py_ssize_t i = 0; i < n; i++) {
-        list[i] = PyNumber_AsSsize_t(PySequence_Fast_GET_ITEM(seq, i), PyExc_ValueError);
+        list[i] = PyNumber_AsSsize_t(PyTuple_GET_ITEM(seq, i), PyExc_ValueError);
         if (list[i] == -1 && PyErr_Occurred()) {
             Py_DECREF(seq);
             return -1;

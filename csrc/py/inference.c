@@ -68,6 +68,14 @@ static py_program *take(inference *self, npy_intp rows)
     if (!made)
         return NULL;
     py_program *p = (py_program *)made;
+    const pa_state *state = pa_py_state_of((PyObject *)self);
+    if (!PyObject_TypeCheck(made, state->type[PA_PY_PROGRAM]) ||
+        pa_program_inputs(p->program) != 1 || !pa_program_output(p->program, 0)) {
+        Py_DECREF(made);
+        PyErr_SetString(PyExc_TypeError, "Inference: compile: expected a Program of one "
+                                         "input and an output");
+        return NULL;
+    }
     pa_atomic_swap(&p->busy, 1);
     PyObject *oldest = NULL;
     if (self->n == MAX_PROGRAMS)
@@ -176,6 +184,9 @@ static PyObject *inference_new(PyTypeObject *type, PyObject *args, PyObject *kwa
     int rank = pa_py_shape(shape, dim), d = rank < 0 ? -1 : pa_py_dtype(dtype);
     if (d < 0)
         return NULL;
+    if (rank == 0)
+        return PyErr_Format(PyExc_ValueError,
+                            "Inference: shape: got (), expected the rows first");
     inference *self = (inference *)type->tp_alloc(type, 0);
     if (!self)
         return NULL;

@@ -126,9 +126,10 @@ PyObject *pa_py_value_array(const pa_py_value *v);
 /* Gives every Value of a tape numbers of its own and frees the tape. */
 int pa_py_values_detach(pa_py_graph *owner);
 
-/* Raises RuntimeError, and is true, while another thread computes on the tape: nothing
- * may be recorded then. */
-bool pa_py_busy(const pa_py_graph *owner);
+/* Raises, and is true, when nothing may be recorded: while another thread computes on the
+ * tape, and once it has let go of its values. To be asked after whatever may run Python
+ * (an operand's __array__), since that may do either. */
+bool pa_py_closed(const pa_py_graph *owner);
 /* Is it an array that carries its place in a Block? -1 with an exception: it could not be
  * found out, say for want of memory. */
 int pa_py_is_weight(PyObject *x);

@@ -2,13 +2,16 @@
  * weights, arrays and plain numbers; and applying an operator to them. */
 #include "py/objects.h"
 
-bool pa_py_busy(const pa_py_graph *self)
+bool pa_py_closed(const pa_py_graph *self)
 {
-    if (self->runs)
+    const bool released = !self->graph && !self->tape;
+    if (released)
+        PyErr_SetString(PyExc_ValueError, "this tape has let go of its values");
+    else if (self->runs)
         PyErr_SetString(
             PyExc_RuntimeError,
             "this tape is computing in another thread; use one tape for each");
-    return self->runs;
+    return released || self->runs;
 }
 
 int pa_py_is_weight(PyObject *x)
@@ -31,7 +34,7 @@ int pa_py_array_value(pa_py_graph *self, PyObject *array, bool wants_grad, int *
     PyArrayObject *a = pa_py_array(array);
     if (!a)
         return -1;
-    if (pa_py_busy(self)) {
+    if (pa_py_closed(self)) {
         Py_DECREF(a);
         return -1;
     }
@@ -224,7 +227,7 @@ PyObject *pa_py_value_apply(pa_py_graph *self, PyObject *name, PyObject *inputs,
     if (pa_py_args_get(&a, op, attrs) < 0)
         return NULL;
     int n = pa_py_input_ids(self, inputs, in);
-    if (n < 0 || pa_py_busy(self))
+    if (n < 0 || pa_py_closed(self))
         return NULL;
     pa_error err;
     pa_status status;

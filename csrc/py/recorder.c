@@ -160,18 +160,10 @@ PyDoc_STRVAR(
     "leaf($self, array, /)\n--\n\nAn array as a value of the tape. Do not change it "
     "while the tape lives.");
 
-static bool released(const pa_py_graph *self)
-{
-    if (!self->graph && !self->tape)
-        PyErr_SetString(PyExc_ValueError, "this tape has let go of its values");
-    return !self->graph && !self->tape;
-}
-
 static PyObject *owner_array(PyObject *o, PyObject *array)
 {
     int id;
-    return released((pa_py_graph *)o) ||
-                   pa_py_array_value((pa_py_graph *)o, array, true, &id) < 0
+    return pa_py_array_value((pa_py_graph *)o, array, true, &id) < 0
                ? NULL
                : pa_py_value_wrap((pa_py_graph *)o, id);
 }
@@ -184,8 +176,7 @@ PyDoc_STRVAR(
 static PyObject *owner_apply(PyObject *o, PyObject *args)
 {
     PyObject *name, *inputs, *attrs = NULL;
-    if (!PyArg_ParseTuple(args, "UO|O:apply", &name, &inputs, &attrs) ||
-        released((pa_py_graph *)o))
+    if (!PyArg_ParseTuple(args, "UO|O:apply", &name, &inputs, &attrs))
         return NULL;
     return pa_py_value_apply((pa_py_graph *)o, name, inputs, attrs);
 }
@@ -231,6 +222,20 @@ static PyObject *gradients(pa_py_graph *self, int target, const void *seed, int 
     return result;
 }
 
+/* The seed as an array of the target's dtype; its __array__ may record or let go. */
+static PyArrayObject *seed_array(const pa_py_value *target, PyObject *seed)
+{
+    const pa_tensor t = *pa_py_value_tensor(target);
+    PyArrayObject *s = (PyArrayObject *)PyArray_FROMANY(
+        seed, pa_py_npy_type(t.dtype), 0, 0, NPY_ARRAY_CARRAY_RO | NPY_ARRAY_FORCECAST);
+    if (s && (size_t)PyArray_SIZE(s) != t.size) {
+        Py_CLEAR(s);
+        PyErr_SetString(PyExc_ValueError,
+                        "gradient: the seed has not the target's shape");
+    }
+    return s;
+}
+
 static PyObject *tape_gradient(PyObject *o, PyObject *args)
 {
     pa_py_graph *self = (pa_py_graph *)o;
@@ -242,28 +247,16 @@ static PyObject *tape_gradient(PyObject *o, PyObject *args)
                           &window[1]))
         return NULL;
     pa_py_value *to = (pa_py_value *)target;
-    if (to->owner != self || !self->tape)
+    if (to->owner != self)
         return PyErr_Format(PyExc_ValueError,
                             "gradient: the target belongs to another tape");
-    if (pa_py_busy(self))
+    if (seed != Py_None && !(s = seed_array(to, seed)))
         return NULL;
-    if (seed != Py_None) {
-        const pa_tensor *t = pa_py_value_tensor(to);
-        s = (PyArrayObject *)PyArray_FROMANY(seed, pa_py_npy_type(t->dtype), 0, 0,
-                                             NPY_ARRAY_CARRAY_RO | NPY_ARRAY_FORCECAST);
-        if (!s)
-            return NULL;
-        if ((size_t)PyArray_SIZE(s) != t->size) {
-            Py_DECREF(s);
-            return PyErr_Format(PyExc_ValueError,
-                                "gradient: the seed has not the target's shape");
-        }
-    }
     Py_ssize_t n = PyTuple_GET_SIZE(sources);
     int *source = PyMem_New(int, (size_t)(2 * n + 1)), *grad = source + n;
     if (!source)
         PyErr_NoMemory();
-    else if (source_ids(self, sources, source) == 0)
+    else if (!pa_py_closed(self) && source_ids(self, sources, source) == 0)
         result = gradients(self, to->id, s ? PyArray_DATA(s) : NULL, (int)n, source,
                            window, grad);
     PyMem_Free(source);
@@ -281,7 +274,7 @@ static PyObject *tape_detach(PyObject *o, PyObject *unused)
 {
     (void)unused;
     pa_py_graph *self = (pa_py_graph *)o;
-    if (pa_py_busy(self) || (self->tape && pa_py_values_detach(self) < 0))
+    if (self->tape && (pa_py_closed(self) || pa_py_values_detach(self) < 0))
         return NULL;
     if (PyList_SetSlice(self->leaves, 0, PyList_GET_SIZE(self->leaves), NULL) < 0)
         return NULL;
