@@ -126,6 +126,10 @@ enum {                          /* op->flags */
     PA_MUTATES = 1 << 4,        /* writes in[] (optimizers, clipping): runs once, last */
     PA_NO_GRAD = 1 << 5,        /* not differentiable: metrics, optimizers, argmax */
     PA_SAVES_AT_WILL = 1 << 6,  /* forward takes saved == NULL for "nobody walks back" */
+    PA_LOOP_BEGIN = 1 << 7,     /* out[0] is carried from round to round of a loop */
+    PA_LOOP_END = 1 << 8,       /* closes the loop whose beginning made in[0]: while out[1]
+                                   is above 0, attr[0] times at most, out[0] becomes in[0]
+                                   and the calls between run again. Its gradient: graph/ */
 };
 
 typedef enum pa_kind { /* which room of the documentation and which test rows */

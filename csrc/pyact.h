@@ -148,7 +148,7 @@ void pa_program_bind(pa_program *p, int i,
 const pa_tensor *pa_program_output(const pa_program *p, int i); /* out, then wrt */
 double pa_program_loss(const pa_program *p);
 size_t pa_program_bytes(const pa_program *p); /* of the arena */
-double pa_program_flops(const pa_program *p); /* of one forward pass */
+double pa_program_flops(const pa_program *p); /* of one forward pass, at most */
 int pa_program_calls(const pa_program *p);
 
 /* ---- the loop over batches: gather, step, sum -----------------------------------------

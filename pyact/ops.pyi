@@ -69,6 +69,7 @@ __all__ = [
     "opt_rmsprop",
     "opt_sgd",
     "power",
+    "reenter",
     "relu",
     "reshape",
     "selu",
@@ -262,7 +263,16 @@ def dropout(x: _Operand, /, *, rate: float = 0.5) -> Any: ...
 def teacher_forcing(
     own: _Operand, truth: _Operand, /, *, begin: float = 1.0, end: float = 1.0, steps: int = 0
 ) -> Any: ...
-def settle(old: _Operand, fresh: _Operand, /, *, tolerance: float = 1e-06) -> Any: ...
+def reenter(x: _Operand, /) -> Any: ...
+def settle(
+    old: _Operand,
+    fresh: _Operand,
+    scale: _Operand = ...,
+    /,
+    *,
+    rounds: int = 1,
+    tolerance: float = 1e-06,
+) -> Any: ...
 def conv2d(
     x: _Operand,
     kernel: _Operand,

@@ -532,11 +532,24 @@ ROWS["dropout"] = Row(
     ulps=(1.01, 1.01), why="1/(1 - rate) is rounded, then the product", given=True,
 )  # fmt: skip
 
+ROWS["reenter"] = Row(
+    lambda x: x, lambda: [Case((normal(s, "reenter"),)) for s in SHAPES],
+    big=lambda: Case((normal((3, 20011), "reenter"),)), ulps=(0, 0), why="a copy",
+)  # fmt: skip
+
+
+def _settle(old: Any, fresh: Any, scale: Any = 1.0, tolerance: float = 1e-6, **_: Any) -> Any:
+    most = tolerance * np.max(np.abs(scale), -1, keepdims=True, initial=0) if np.ndim(scale) else (
+        tolerance)  # fmt: skip
+    rest = (np.abs(fresh - old) <= most).all(-1, keepdims=True)
+    return np.append(np.where(rest, old, fresh), np.sum(~rest))  # both results, flat
+
+
 ROWS["settle"] = Row(
-    lambda old, fresh, tolerance=1e-6: np.where(
-        (np.abs(fresh - old) <= tolerance).all(-1, keepdims=True), old, fresh),
-    lambda: [Case((normal(s, "old"), normal(s, "fresh")), {"tolerance": t})
-             for s in [(0, 2), (1, 1), (33, 3)] for t in (0, 0.75, 3)],
+    _settle,
+    lambda: [Case((normal(s, "old"), normal(s, "fresh"), *more(s)), {"tolerance": t})
+             for s in [(0, 2), (1, 1), (33, 3)] for t in (0, 0.75, 3)
+             for more in (lambda s: (), lambda s: (exact(normal(s, "scale")),))],
     big=lambda: Case((normal((5003, 2), "old"), normal((5003, 2), "fresh")), {"tolerance": 0.5}),
     ulps=(0, 0), why="rows are copied",
 )  # fmt: skip

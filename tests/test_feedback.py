@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import time
+
 import numpy as np
 import pytest
 
@@ -103,6 +106,133 @@ def test_a_row_at_rest_stays():
     loop.set_weights([np.full((1, 1), 0.5), np.zeros(1)])
     found = loop._rest(x, np.zeros((2, 1)), False)
     np.testing.assert_allclose(found, [[0.875], [7.875]])  # x (1 - 2^-k), the last step above .1
+
+
+def settling(passes=10**9, tolerance=1e-11, batch_rows=3, combine="gate", dropout=0.0):
+    """A deep contracting loop whose values a program keeps in little memory, and its data."""
+    pyact.set_seed(1)
+    body = [Dense(9, "tanh", dtype="float64"), layers.Dropout(dropout, dtype="float64"),
+            Dense(7, "softplus", dtype="float64"), Dense(4, "tanh", dtype="float64")]  # fmt: skip
+    loop = Feedback(body, combine, tap=2, passes=passes, tolerance=tolerance)
+    model = Sequential([Input((5,), dtype="float64"), Dense(6, dtype="float64"), loop])
+    model.compile(pyact.optimizers.SGD(1.0), "mse")
+    model.set_weights([0.4 * w for w in model.get_weights()])
+    return model, loop, numbers(batch_rows, 5), numbers(batch_rows, 4, seed=1)
+
+
+@pytest.mark.parametrize("combine", ["affine", "gate", "concatenate"])
+def test_a_fixed_point_ends_when_it_is_found(combine):
+    """A thousand million passes are allowed: the loop must stop, at once, on a tape, in
+    programs, forward and backward."""
+    model, loop, x, y = settling(combine=combine)
+    found = model.predict(x)
+    h = np.asarray(model.layers[0](x))
+    np.testing.assert_allclose(loop(h), found, atol=1e-9)
+    once = settling(60, combine=combine)[0]
+    assert np.array_equal(once.predict(x), found), "passes is a limit and nothing else"
+    with pyact.GradientTape() as tape:
+        loss = np.mean(np.square(model(x) - y))
+    taped = tape.gradient(loss, model.trainable_weights)
+    before = model.get_weights()
+    model.train_on_batch(x, y)
+    for a, b, g in zip(before, model.get_weights(), taped, strict=True):
+        np.testing.assert_array_equal(a - g, b)
+    model.set_weights(before)
+    for k, w in enumerate(before):
+        at = tuple(n - 1 for n in w.shape)
+        losses = []
+        for sign in (1, -1):
+            moved = [a.copy() for a in before]
+            moved[k][at] += sign * 1e-5
+            model.set_weights(moved)
+            losses.append(((model.predict(x) - y) ** 2).mean())
+        assert taped[k][at] == pytest.approx((losses[0] - losses[1]) / 2e-5, abs=1e-8), k
+
+
+def test_what_a_row_becomes_does_not_depend_on_the_others():
+    model, _, x, _ = settling(tolerance=1e-3, batch_rows=8)
+    many = model.predict(x)
+    for k in range(8):
+        np.testing.assert_allclose(model.predict(x[k : k + 1]), many[k : k + 1], atol=1e-12)
+
+
+def test_the_adjoint_rests_by_the_size_of_the_gradient():
+    """A loss a million million times smaller has gradients as much smaller, no coarser."""
+    _, loop, x, _ = settling(tolerance=1e-9, combine="affine")
+    x = numbers(3, 6)
+    loop(x)
+
+    def gradient(scale):
+        with pyact.GradientTape() as tape:
+            loss = np.sum(loop(x)) * scale
+        return np.asarray(tape.gradient(loss, loop.trainable_weights[0])) / scale
+
+    np.testing.assert_allclose(gradient(1e-12), gradient(1.0), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("way", ["at once", "tape", "program", "fit"])
+def test_a_loop_that_never_rests_can_be_interrupted(way):
+    """Its answer turns round and round for ever."""
+    turn = Feedback(Dense(2, use_bias=False), "sum", passes=10**9, tolerance=0.0)
+    model = Sequential([Input((2,)), turn])
+    model.compile("sgd", "mse")
+    model.set_weights([np.array([[0.0, 1.0], [-1.0, 0.0]])])
+    x = np.ones((1, 2), np.float32)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        began = time.perf_counter()
+        with pytest.raises(KeyboardInterrupt):
+            if way == "tape":
+                with pyact.GradientTape():
+                    turn(x)
+            elif way == "fit":
+                model.fit(x, x, verbose=0)
+            else:
+                (turn if way == "at once" else model.predict)(x)
+        assert time.perf_counter() - began < 2
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_fixed_point_inside_a_fixed_point():
+    pyact.set_seed(2)
+    inner = Feedback(Dense(3, "tanh", dtype="float64"), "sum", passes=10**6, tolerance=1e-12)
+    outer = Feedback([inner, Dense(3, dtype="float64")], "affine", passes=10**6, tolerance=1e-12)
+    model = Sequential([Input((3,), dtype="float64"), outer])
+    model.compile(pyact.optimizers.SGD(1.0), "mse")
+    before = [0.3 * w for w in model.get_weights()]
+    model.set_weights(before)
+    x, y = numbers(4, 3), numbers(4, 3, seed=1)
+    np.testing.assert_allclose(model.predict(x), outer(x), atol=1e-10)
+    model.train_on_batch(x, y)
+    moved = [a - b for a, b in zip(before, model.get_weights(), strict=True)]
+    for k, w in enumerate(before):
+        losses, at = [], (0,) * w.ndim
+        for sign in (1, -1):
+            other = [a.copy() for a in before]
+            other[k][at] += sign * 1e-5
+            model.set_weights(other)
+            losses.append(((model.predict(x) - y) ** 2).mean())
+        assert moved[k][at] == pytest.approx((losses[0] - losses[1]) / 2e-5, abs=1e-8), k
+
+
+def test_a_fixed_point_with_dropout_trains_to_the_same_bits_on_any_number_of_threads():
+    got, before = [], pyact.get_num_threads()
+    try:
+        for threads in (1, 2):
+            pyact.set_num_threads(threads)
+            model, _, x, y = settling(dropout=0.2, batch_rows=64)
+            model.fit(x, y, epochs=3, batch_size=32, verbose=0)
+            got.append(model.get_weights())
+    finally:
+        pyact.set_num_threads(before)
+    assert all(np.array_equal(a, b) for a, b in zip(*got, strict=True))
 
 
 def test_gradients_flow_through_the_whole_loop():

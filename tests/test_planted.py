@@ -93,6 +93,8 @@ def plant(csrc):
     # a GRU that computes the steps it is told to leave out
     edit("kern/rnn_shape.c", lambda t: replaced(
         t, "r.mask = in.mask ?", "r.mask = in.mask && kind->gates != 3 ?"))  # fmt: skip
+    # what a loop reads in every round may be overwritten in its first
+    edit("graph/plan.c", lambda t: replaced(t, "it->dies = end;", "it->dies += 0;"))
     # a step counts as done before it is
     step = "if ((status = pa_program_step("
     count = "        if (a->updates)\n            ++*a->updates;\n"
@@ -191,6 +193,11 @@ def test_nothing_else_is_found(failed):
 def test_a_step_counted_before_it_is_done_is_found(planted):
     found = failures(planted, "test_training.py", "interrupt_inside_a_long_step")
     assert "test_an_interrupt_inside_a_long_step_undoes_it" in found
+
+
+def test_a_loop_that_overwrites_what_it_reads_is_found(planted):
+    found = failures(planted, "test_feedback.py", "fixed_point")
+    assert "test_a_fixed_point_ends_when_it_is_found" in found
 
 
 # ---- faults in what a check is given -------------------------------------------------------------

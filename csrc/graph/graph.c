@@ -257,6 +257,31 @@ pa_status pa_graph_apply(pa_graph *g, const char *name, int n_in, const int *in,
     return PA_OK;
 }
 
+/* ---- loops -----------------------------------------------------------------------
+ */
+
+int pa_graph_loop(const pa_graph *g, int end)
+{
+    if (!(g->node[end].call.op->flags & PA_LOOP_END))
+        return -1;
+    for (int k = end - 1; k >= 0; k--)
+        if (g->node[k].call.n_out && g->node[k].out[0] == g->node[end].in[0])
+            return g->node[k].call.op->flags & PA_LOOP_BEGIN ? k : -1;
+    return -1;
+}
+
+bool pa_call_again(const pa_call *end, int rounds)
+{
+    const pa_tensor *y = end->out[0], *moving = end->out[1];
+    const bool moves = y->dtype == PA_F64 ? *(const double *)moving->data > 0
+                                          : *(const float *)moving->data > 0;
+    if (!moves || rounds >= (int)end->attr[0].num)
+        return false;
+    if (end->in[0]->data != y->data && y->size)
+        memcpy(end->in[0]->data, y->data, y->size * pa_dtype_size(y->dtype));
+    return true;
+}
+
 /* ---- one call by itself
  * ---------------------------------------------------------------- */
 

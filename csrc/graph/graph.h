@@ -54,6 +54,7 @@ typedef enum pa_direction { PA_FORWARD, PA_BACKWARD } pa_direction;
 typedef struct pa_step {
     int node;
     pa_direction direction;
+    int back; /* steps from here to where the loop that this one closes begins; else 0 */
     int din[PA_MAX_IN], dout[PA_MAX_OUT]; /* PA_BACKWARD */
 } pa_step;
 
@@ -81,6 +82,11 @@ pa_status pa_graph_block(pa_graph *g, pa_block *block, size_t offset, int rank,
                          const int64_t *dim, int *value, pa_error *err);
 pa_graph *pa_graph_copy(const pa_graph *g);      /* NULL: out of memory */
 int pa_graph_root(const pa_graph *g, int value); /* follows aliases */
+/* The node that begins the loop which node `end` closes; -1: it closes none. */
+int pa_graph_loop(const pa_graph *g, int end);
+/* May a call that closes a loop, having run `rounds` times, be followed by another round?
+ * Then what it gave has been written to where the loop begins. */
+bool pa_call_again(const pa_call *end, int rounds);
 
 /* fuse.c: kept[v]: somebody outside reads value v. */
 void pa_graph_fuse(pa_graph *g, const bool *kept);

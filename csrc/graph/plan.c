@@ -75,6 +75,19 @@ static void lifetimes(planner *p)
     }
 }
 
+/* What a loop finds when it begins must still be there in its last round. */
+static void last_through_loops(planner *p, int n_items)
+{
+    for (int end = 0; end < p->s->n; end++) {
+        const int begin = end - p->s->step[end].back;
+        for (int i = 0; i < n_items && begin < end; i++) {
+            item *it = &p->value[i];
+            if (it->born <= begin && it->dies > begin && it->dies < end)
+                it->dies = end;
+        }
+    }
+}
+
 static bool in_arena(const planner *p, int v)
 {
     return v >= 0 && p->g->value[p->root[v]].place == PA_PLACE_ARENA;
@@ -231,6 +244,7 @@ pa_status pa_plan_new(pa_plan *plan, const pa_graph *g, const pa_steps *s, int n
     lifetimes(&p);
     for (int i = 0; i < g->n_inputs; i++) /* filled before the first step */
         touch_value(&p, g->input[i], 0);
+    last_through_loops(&p, n_items);
     for (int i = 0; i < n_keep; i++)
         if (keep[i] >= 0) {
             touch_value(&p, keep[i], s->n);

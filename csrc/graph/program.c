@@ -11,6 +11,8 @@ typedef struct call {
     void (*run)(const pa_call *c, const pa_ctx *ctx);
     pa_call call;
     bool poll; /* enough work lies behind to ask whether to go on */
+    int back;  /* calls from here to the one that begins the loop which it closes; or 0 */
+    int rounds;
 } call;
 
 struct pa_program {
@@ -235,6 +237,15 @@ static void bind_values(pa_program *p, const compiler *c)
 
 enum { POLL_FLOPS = 4000000 }; /* a fraction of a millisecond */
 
+/* Of the rounds of a loop behind its first, as many as there may be. */
+static double more_rounds(const call *end)
+{
+    double round = 0;
+    for (int u = 0; u <= end->back; u++)
+        round += end[-u].call.flops;
+    return end->back ? round * (end->call.attr[0].num - 1) : 0;
+}
+
 static void bind_calls(pa_program *p, const compiler *c)
 {
     double since_poll = 0;
@@ -250,12 +261,14 @@ static void bind_calls(pa_program *p, const compiler *c)
         k->call.saved = at(p, c->plan.saved[s->node]);
         k->call.scratch = at(p, c->plan.scratch[t]);
         k->run = s->direction == PA_FORWARD ? op->forward : op->backward;
+        for (int u = t - s->back; u < t; u++)
+            k->back += !(c->g->node[c->steps.step[u].node].call.op->flags & PA_ALIAS);
         since_poll += k->call.flops;
-        k->poll = since_poll > POLL_FLOPS;
+        k->poll = since_poll > POLL_FLOPS || k->back;
         if (k->poll)
             since_poll = 0;
         if (t < c->steps.n_forward)
-            p->flops += k->call.flops;
+            p->flops += k->call.flops + more_rounds(k);
         p->n_calls++;
     }
     p->n_update = c->steps.n_update;
@@ -377,6 +390,17 @@ bool pa_program_finite_params(const pa_program *p, pa_pool *pool)
     return all_finite(p, 0, pool);
 }
 
+/* The call behind which to go on, call i closing a loop: i itself, or the loop's first.
+ */
+static int after_loop(pa_program *p, int i, pa_status status)
+{
+    call *k = &p->calls[i];
+    if (status == PA_OK && pa_call_again(&k->call, ++k->rounds))
+        return i - k->back;
+    k->rounds = 0;
+    return i;
+}
+
 pa_status pa_program_step(pa_program *p, const pa_ctx *ctx)
 {
     pa_fpu before = pa_fpu_get();
@@ -385,11 +409,13 @@ pa_status pa_program_step(pa_program *p, const pa_ctx *ctx)
     pa_fpu_flush_denormals();
     int n_pure = p->n_calls - p->n_update, i = 0;
     for (; i < n_pure && status == PA_OK; i++) {
-        const call *k = &p->calls[i];
+        call *k = &p->calls[i];
         k->run(&k->call, ctx);
         if (watch &&
             (pa_atomic_get(&watch->stopped) || (k->poll && pa_watch_stops(watch))))
             status = PA_EINTR;
+        if (k->back)
+            i = after_loop(p, i, status);
     }
     if (watch)
         pa_watch_set(NULL); /* an update that has begun is not abandoned */

@@ -21,9 +21,13 @@ static pa_status push(pa_steps *s, const pa_step *step, pa_error *err)
     return PA_OK;
 }
 
-static pa_status push_forward(pa_steps *s, int node, pa_error *err)
+static pa_status push_forward(pa_steps *s, const pa_graph *g, int node, pa_error *err)
 {
     pa_step step = {.node = node, .direction = PA_FORWARD};
+    const int begin = pa_graph_loop(g, node);
+    for (int t = s->n - 1; t >= 0 && begin >= 0 && !step.back; t--)
+        if (s->step[t].node == begin)
+            step.back = s->n - t;
     return push(s, &step, err);
 }
 
@@ -32,7 +36,7 @@ static pa_status emit(pa_steps *s, pa_graph *g, const char *op, int n_in, const 
                       int n_args, const pa_arg *args, int *out, pa_error *err)
 {
     pa_status status = pa_graph_apply(g, op, n_in, in, n_args, args, out, err);
-    return status ? status : push_forward(s, g->n_nodes - 1, err);
+    return status ? status : push_forward(s, g, g->n_nodes - 1, err);
 }
 
 /* ---- forward: the nodes that something wanted depends on
@@ -61,7 +65,7 @@ pa_status pa_steps_forward(pa_steps *s, pa_graph *g, int n, const int *wanted,
     }
     for (int k = 0; k < g->n_nodes && status == PA_OK; k++)
         if (run[k] && !(g->node[k].call.op->flags & PA_MUTATES))
-            status = push_forward(s, k, err);
+            status = push_forward(s, g, k, err);
     s->n_forward = s->n;
 done:
     free(live);
@@ -74,7 +78,7 @@ pa_status pa_steps_mutate(pa_steps *s, const pa_graph *g, int n_nodes, pa_error 
     pa_status status = PA_OK;
     for (int k = 0; k < n_nodes && status == PA_OK; k++)
         if (g->node[k].call.op->flags & PA_MUTATES) {
-            status = push_forward(s, k, err);
+            status = push_forward(s, g, k, err);
             s->n_update++;
         }
     return status;
@@ -127,6 +131,46 @@ static pa_status zeros_like(backward *b, int v, int *made)
     return status;
 }
 
+/* The gradient of a fixed point y = F(y), F being the calls of the loop that node k
+ * closes: what goes back into F is v = dy + v dF/dy, found by a loop as well, which walks
+ * back through F for dF/dy alone. The walk through F that follows meets v where it meets
+ * dy of any other value. */
+static pa_status backward_loop(backward *b, int k)
+{
+    pa_graph *g = b->g;
+    const int begin = pa_graph_loop(g, k), old = g->node[k].in[0];
+    const int fresh = g->node[k].in[1], dy = b->grad[g->node[k].out[0]];
+    if (begin < 0 || dy < 0 || !b->on_path[fresh])
+        return PA_OK;
+    int v[PA_MAX_OUT], next[PA_MAX_OUT], settled[PA_MAX_OUT];
+    const pa_attr *attr = g->node[k].attr;
+    const pa_arg args[] = {{"rounds", .num = attr[0].num},
+                           {"tolerance", .num = attr[1].num}};
+    pa_status status = emit(b->s, g, "reenter", 1, &dy, 0, NULL, v, b->err);
+    if (status)
+        return status;
+    bool *wants = calloc((size_t)g->n_values + 1, sizeof *wants);
+    int *grad = malloc(((size_t)g->n_values + 1) * sizeof *grad);
+    if (!wants || !grad)
+        status = pa_fail(b->err, PA_ENOMEM, "out of memory for gradients");
+    else {
+        wants[old] = true;
+        status =
+            pa_steps_backward(b->s, g, fresh, v[0], wants, begin + 1, k, grad, b->err);
+    }
+    const int back = status ? -1 : grad[old];
+    free(wants);
+    free(grad);
+    if (status || back < 0) /* F does not depend on y */
+        return status ? status : contribute(b, fresh, dy);
+    const int sum[] = {dy, back};
+    if ((status = emit(b->s, g, "add", 2, sum, 0, NULL, next, b->err)))
+        return status;
+    const int in[] = {v[0], next[0], dy};
+    status = emit(b->s, g, "settle", 3, in, 2, args, settled, b->err);
+    return status ? status : contribute(b, fresh, settled[0]);
+}
+
 static pa_status backward_node(backward *b, int k)
 {
     pa_graph *g = b->g;
@@ -135,6 +179,8 @@ static pa_status backward_node(backward *b, int k)
     const pa_op *op = node->call.op;
     int n_in = node->call.n_in, n_out = node->call.n_out, reached = 0, wanted = 0;
     pa_status status;
+    if (op->flags & PA_LOOP_END)
+        return backward_loop(b, k);
     for (int i = 0; i < n_out; i++)
         reached += b->grad[node->out[i]] >= 0;
     for (int i = 0; i < n_in; i++)
@@ -188,7 +234,7 @@ pa_status pa_steps_backward(pa_steps *s, pa_graph *g, int target, int seed,
         for (int i = 0; i < node->call.n_in; i++)
             any = any || (on_path[node->in[i]] && !(node->call.op->no_din >> i & 1));
         for (int i = 0; i < node->call.n_out; i++)
-            if (any && !(node->call.op->flags & PA_NO_GRAD))
+            if (any && (!(node->call.op->flags & PA_NO_GRAD) || pa_graph_loop(g, k) >= 0))
                 on_path[node->out[i]] = true;
     }
     grad[target] = seed;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/fpu.h"
+#include "base/watch.h"
 #include "graph/graph.h"
 
 struct pa_tape {
@@ -115,6 +116,67 @@ static pa_status run(pa_tape *t, const pa_step *s, pa_error *err)
     return whole ? PA_OK : pa_fail(err, PA_EINTR, "%s: interrupted", op->name);
 }
 
+/* Runs step[n - 1], which closes a loop, and what lies between until it ends. */
+static pa_status run_loop(pa_tape *t, const pa_step *step, int n, pa_error *err)
+{
+    const pa_step *end = &step[n - 1];
+    pa_status status = run(t, end, err);
+    for (int rounds = 1; status == PA_OK; rounds++) {
+        pa_call c;
+        pa_call_bind(&c, t->g, end, t->tensor);
+        if (!pa_call_again(&c, rounds))
+            break;
+        if (pa_watch_stops(pa_watch_get()))
+            return pa_fail(err, PA_EINTR, "%s: interrupted", c.op->name);
+        for (int k = n - end->back; k < n - 1 && status == PA_OK; k++)
+            status = step[k].back ? run_loop(t, step, k + 1, err) : run(t, &step[k], err);
+        if (status == PA_OK)
+            status = run(t, end, err);
+    }
+    return status;
+}
+
+/* Runs step[n - 1], with the loop that it may close. */
+static pa_status run_step(pa_tape *t, const pa_step *step, int n, pa_error *err)
+{
+    if (!step[n - 1].back)
+        return run(t, &step[n - 1], err);
+    void (*leave)(void *) = t->leave; /* once for all that is inside */
+    t->leave = NULL;
+    if (leave)
+        leave(t->around);
+    pa_status status = run_loop(t, step, n, err);
+    t->leave = leave;
+    if (leave && !t->enter(t->around) && status == PA_OK)
+        status = pa_fail(err, PA_EINTR, "a loop: interrupted");
+    return status;
+}
+
+/* Runs node `end`, the latest, with the loop that it may close. */
+static pa_status run_node(pa_tape *t, int end, pa_error *err)
+{
+    const int begin = pa_graph_loop(t->g, end);
+    pa_step last = {.node = end, .direction = PA_FORWARD};
+    if (begin < 0)
+        return run(t, &last, err);
+    pa_step *step = calloc((size_t)(end - begin) + 1, sizeof *step);
+    int n = 0;
+    if (!step)
+        return pa_fail(err, PA_ENOMEM, "out of memory for a loop");
+    for (int k = begin; k <= end; k++) {
+        if (t->g->node[k].call.op->flags & PA_MUTATES) /* once, not every round */
+            continue;
+        const int loop = pa_graph_loop(t->g, k);
+        step[n] = (pa_step){.node = k, .direction = PA_FORWARD};
+        for (int u = n - 1; u >= 0 && loop >= 0 && !step[n].back; u--)
+            step[n].back = step[u].node == loop ? n - u : 0;
+        n++;
+    }
+    pa_status status = run_step(t, step, n, err);
+    free(step);
+    return status;
+}
+
 pa_status pa_tape_leaf(pa_tape *t, pa_dtype dtype, int rank, const int64_t *dim,
                        void *data, bool wants_grad, int *value, pa_error *err)
 {
@@ -133,10 +195,10 @@ pa_status pa_tape_apply(pa_tape *t, const char *op, int n_in, const int *in, int
     pa_status status = pa_graph_apply(t->g, op, n_in, in, n_args, args, made, err);
     if (status == PA_OK)
         status = materialize(t, err);
-    pa_step s = {.node = t->g->n_nodes - 1, .direction = PA_FORWARD};
+    const int node = t->g->n_nodes - 1;
     if (status == PA_OK)
-        status = run(t, &s, err);
-    for (int i = 0; status == PA_OK && i < t->g->node[s.node].call.n_out; i++)
+        status = run_node(t, node, err);
+    for (int i = 0; status == PA_OK && i < t->g->node[node].call.n_out; i++)
         out[i] = made[i];
     return status;
 }
@@ -200,7 +262,7 @@ pa_status pa_tape_gradient(pa_tape *t, int target, const void *seed, int n,
     if (status == PA_OK)
         status = materialize(t, err);
     for (int k = 0; k < steps.n && status == PA_OK; k++)
-        status = run(t, &steps.step[k], err);
+        status = run_step(t, steps.step, k + 1, err);
     for (int i = 0; i < n && status == PA_OK; i++)
         grad[i] = all[sources[i]];
     pa_steps_free(&steps);

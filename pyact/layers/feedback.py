@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import _core
+from .. import _core, _recording
+from .._core import Value
 from .._names import real, unknown, whole
 from .base import Layer
 from .recurrent import constant
@@ -70,10 +71,12 @@ class Feedback(Wrapper):
     through all of it.
 
     With a `tolerance` as well, the passes look for the fixed point f = F(f) of the loop: a
-    sequence none of whose features moves by more than that is at rest and stays. The gradient
-    is that of the fixed point, by the implicit function theorem: dL/df (1 - J)^-1 dF/dw, J =
-    dF/df, the inverse as the sum of J^k for k < passes. The adjoint is iterated at the fixed
-    point, instead of going back along the way there. It holds where F contracts.
+    row of the batch none of whose features moves by more than that is at rest and stays, and
+    when all of them rest the loop ends: `passes` is only the most that it takes, and costs
+    nothing. The gradient is that of the fixed point, by the implicit function theorem: v dF/dw
+    with v = dL/df + v J, J = dF/df. The adjoint v is iterated at the fixed point, instead of
+    going back along the way there, and stops likewise: when it moves by no more than the
+    tolerance times the largest |dL/df| of the row. It holds where F contracts.
 
     Teacher forcing: `loop(x, teacher=truth)`, truth (batch, steps, features that are fed
     back) being what the tapped layer should give at each step (in a functional model an
@@ -121,7 +124,7 @@ class Feedback(Wrapper):
         if self.tap >= len(stack):
             raise ValueError(f"tap: got {tap}, but the body has {len(stack)} layers")
         self.passes = None if passes is None else whole("passes", passes, 1)
-        if self.passes is not None and self.passes > _MOST_PASSES:
+        if tolerance is None and self.passes is not None and self.passes > _MOST_PASSES:
             raise ValueError(
                 f"passes must be at most {_MOST_PASSES}, got {passes}: each is recorded; a "
                 "fixed point is had sooner by tolerance="
@@ -221,14 +224,23 @@ class Feedback(Wrapper):
                 tapped = y
         return y, tapped
 
-    def _rest(self, x: Any, f: Any, training: bool) -> Any:
-        """The fixed point, as a number: no gradient goes back along the way there. What
-        `call` lets follow, `passes` steps from it, is the adjoint's iteration."""
-        limit = {"tolerance": self.tolerance}
-        for _ in range(self.passes or 0):
-            _, tapped = self._step(x, [f], training)
-            f = _core.apply("settle", (f, tapped), limit)
-        return f
+    def _rest(self, x: Any, zeros: Any, training: bool) -> Any:
+        """The fixed point. Recorded, the loop is one round between two operators, which runs
+        until all is at rest; its gradient is that of the fixed point."""
+        limit = {"rounds": self.passes, "tolerance": self.tolerance}
+        owner: Any = _recording.active() or (x.owner if isinstance(x, Value) else None)
+        if owner is None:
+            f, moving = zeros, 1.0
+            limit["rounds"] = 1
+            for _ in range(self.passes or 0):
+                f, moving = _core.apply("settle", (f, self._step(x, [f], training)[1]), limit)
+                if not moving > 0:
+                    break
+            return f
+        if not isinstance(zeros, Value):  # x is a plain array: its zeros are, too
+            zeros = owner.const(zeros) if hasattr(owner, "const") else owner.leaf(zeros)
+        f = _core.apply("reenter", (zeros,))
+        return _core.apply("settle", (f, self._step(x, [f], training)[1]), limit)[0]
 
     def _forced(self, own: Any, teacher: Any, t: int) -> Any:
         """What step t feeds back: the teacher's word or its own."""
@@ -262,10 +274,11 @@ class Feedback(Wrapper):
         zeros: Any = np.zeros((batch, self._fed), self.dtype)
         zeros = constant(zeros, x)
         past = [zeros] * max(self.delays)
+        steps = x.shape[1] if self.passes is None else self.passes
         if self.tolerance is not None:
-            past = [self._rest(x, zeros, training)]
+            past, steps = [self._rest(x, zeros, training)], 1
         seen = []
-        for t in range(x.shape[1] if self.passes is None else self.passes):
+        for t in range(steps):
             now = x if self.passes is not None else self._at(x, t)
             y, tapped = self._step(now, past, training)
             if teacher is not None and training:
