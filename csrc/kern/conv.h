@@ -3,10 +3,10 @@
  * An image is (H, W, C); the kernel (kh, kw, C / groups, O); the result (OH, OW, O).
  * Whoever calls has put the zeros of the padding around the image: (Hp, Wp, C).
  *
- * Two ways. Where a group has one channel and few results (depthwise, or a grey image),
- * lanes run along the row whatever the number of channels: `thin`. Else it is a product
- * of matrices whose left factor is read out of the image where it lies, nothing is
- * unrolled.
+ * Three ways. An image of one channel with few results: `grey`, conv_grey.h. Where a
+ * group has one channel (depthwise), lanes run along the row whatever the number of
+ * channels: `thin`. Else it is a product of matrices whose left factor is read out of the
+ * image where it lies, nothing is unrolled.
  *
  * Order of arithmetic: a result is the sum, in order, of blocks of at most PA_GEMM_KC
  * terms, each one chain of multiply-adds in the order of the kernel's memory, begun at
@@ -23,7 +23,7 @@ typedef struct pa_conv {
     size_t top, left, Hp, Wp;      /* zeros before; size with zeros on all sides */
     size_t groups, Cg, Og;         /* channels of a group: in, out */
     size_t ph, pw, PH, PW;         /* max-pool behind it: window, 0 for none; results */
-    bool thin;
+    bool thin, grey;
     size_t period; /* thin: vectors after which the channels come again */
 } pa_conv;
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/watch.h"
+#include "kern/conv_grey.h"
 #include "kern/conv_pool.h"
 #include "kern/conv_sparse.h"
 #include "kern/gemm_bias.h"
@@ -19,7 +20,8 @@ void PA_(pa_conv_plan)(pa_conv *g)
     size_t unit = VR_N, of = g->O;
     g->PH = g->ph ? g->OH / g->ph : g->OH;
     g->PW = g->pw ? g->OW / g->pw : g->OW;
-    g->thin = g->Cg == 1 && (g->groups > 1 || g->O <= VR_N / 2);
+    g->grey = PA_(pa_grey_fits)(g);
+    g->thin = !g->grey && g->Cg == 1 && (g->groups > 1 || g->O <= VR_N / 2);
     if (g->sw == 1) { /* after least common multiple / VR_N vectors all repeats */
         while (of % 2 == 0 && unit > 1) {
             of /= 2;
@@ -31,11 +33,19 @@ void PA_(pa_conv_plan)(pa_conv *g)
     }
 }
 
+size_t PA_(pa_conv_places)(const pa_conv *g)
+{
+    if (!g->ph)
+        return 0;
+    return g->grey && PA_(pa_grey_pools)(g) ? PA_(pa_grey_places)(g)
+                                            : g->PH * g->PW * g->O;
+}
+
 /* Images are copied into a frame: for the zeros around them, or to be read past the end.
  */
 static bool framed(const pa_conv *g)
 {
-    return g->thin || g->Hp != g->H || g->Wp != g->W;
+    return g->thin || g->grey || g->Hp != g->H || g->Wp != g->W;
 }
 
 static size_t chunks_of(const pa_conv *g)
@@ -53,7 +63,7 @@ static size_t chunks_of(const pa_conv *g)
 
 typedef struct layout { /* reals */
     size_t shared;      /* the kernel, laid out; then for each chunk: */
-    size_t frame, dz, places, columns, dframe, room, partial, dbias, sparse, each;
+    size_t frame, dz, pool, columns, dframe, room, partial, dbias, sparse, each;
     size_t chunks;
     bool may_sparse;
 } layout;
@@ -70,18 +80,22 @@ static layout layout_of(const pa_conv *g)
     const size_t image = framed(g) ? line(g->Hp * g->Wp * wide + PA_CONV_SLACK) : 0;
     s.frame = 0;
     s.dz = s.frame + image;
-    s.places = s.dz + line(g->OH * g->OW * g->O + PA_CONV_SLACK);
-    s.columns = s.places + line(g->ph ? g->PW * g->O + PA_CONV_SLACK : 0);
-    s.dframe = s.columns + line(g->thin ? 0 : PA_(pa_conv_columns)(g));
+    s.pool = s.dz + line(g->OH * g->OW * g->O + PA_CONV_SLACK);
+    s.columns = s.pool + line(g->ph ? g->PH * g->PW * g->O + PA_CONV_SLACK : 0);
+    s.dframe = s.columns + line(g->grey   ? PA_(pa_grey_room)(g)
+                                : g->thin ? 0
+                                          : PA_(pa_conv_columns)(g));
     s.may_sparse = PA_(pa_sparse_fits)(g);
     s.room = s.dframe + image;
     s.partial = s.room + line(s.may_sparse ? PA_(pa_sparse_room)(g) : 0);
-    s.dbias = s.partial + line(g->thin ? 0 : g->kh * g->kw * g->Cg * g->O);
-    s.sparse = s.dbias + line(g->thin ? PA_(pa_thin_table)(g) : 2 * g->O);
+    s.dbias = s.partial + line(g->thin || g->grey ? 0 : g->kh * g->kw * g->Cg * g->O);
+    s.sparse = s.dbias + line(g->grey   ? PA_(pa_grey_sums)(g)
+                              : g->thin ? PA_(pa_thin_table)(g)
+                                        : 2 * g->O);
     s.each = s.sparse + line(s.may_sparse ? PA_(pa_sparse_sums)(g) : 0);
     if (g->thin) {
         s.shared = line(PA_(pa_thin_table)(g));
-    } else {
+    } else if (!g->grey) {
         const size_t a = PA_(pa_conv_packed_size)(g),
                      b = PA_(pa_conv_packed_back_size)(g);
         s.shared = line(a > b ? a : b);
@@ -167,39 +181,59 @@ static void images(const chunked *q, ptrdiff_t chunk, size_t *lo, size_t *hi)
 /* ---- forward -------------------------------------------------------------------------
  */
 
+/* pooled: (PH, PW, O). */
+static void pool_planes(const pa_conv_job *w, real *room, unsigned char *place,
+                        real *pooled)
+{
+    const pa_conv *g = w->g;
+    PA_(pa_grey_pool)(g, w->relu, room, pooled, place);
+    if (w->act.op)
+        pa_fused_run(&w->act, pooled, NULL, g->PH * g->PW * g->O);
+}
+
+static void forward_image(const chunked *q, size_t b, real *own)
+{
+    const pa_conv_job *w = q->w;
+    const pa_conv *g = w->g;
+    const size_t n = g->OH * g->OW * g->O, out = g->PH * g->PW * g->O;
+    const real *x = w->x + b * g->H * g->W * g->C;
+    real *y = g->ph ? own + q->s.dz : w->y + b * out, *room = own + q->s.columns;
+    unsigned char *place = w->place ? w->place + b * PA_(pa_conv_places)(g) : NULL;
+    if (framed(g)) {
+        into_frame(g, x, own);
+        x = own;
+    }
+    if (g->grey) {
+        PA_(pa_grey_image)(g, x, w->kernel, w->bias, room);
+        if (g->ph && PA_(pa_grey_pools)(g)) {
+            pool_planes(w, room, place, w->y + b * out);
+            return;
+        }
+        PA_(pa_grey_out)(g, room, y);
+    } else if (g->thin) {
+        PA_(pa_thin_image)(g, x, w->scratch, y);
+    } else {
+        PA_(pa_conv_image)(g, x, w->scratch, w->bias, y);
+    }
+    if (w->act.op)
+        pa_fused_run(&w->act, y, w->slope ? w->slope + b * out : NULL, n);
+    if (g->ph)
+        PA_(pa_conv_pool)(g, y, w->y + b * out, place, own + q->s.pool);
+}
+
 static void forward_chunk(void *arg, ptrdiff_t chunk, int worker)
 {
     const chunked *q = arg;
-    const pa_conv_job *w = q->w;
-    const pa_conv *g = w->g;
-    real *frame = chunk_scratch(q, chunk);
-    const size_t in = g->H * g->W * g->C, n = g->OH * g->OW * g->O;
-    const size_t out = g->PH * g->PW * g->O;
+    real *own = chunk_scratch(q, chunk);
     size_t lo, hi;
     (void)worker;
     images(q, chunk, &lo, &hi);
-    memset(frame, 0, q->s.dz * sizeof *frame);
-    if (g->ph) /* vectors of the last windows read beyond them */
-        memset(frame + q->s.places - PA_CONV_SLACK, 0, PA_CONV_SLACK * sizeof *frame);
+    memset(own, 0, q->s.dz * sizeof *own);
+    if (q->w->g->ph) /* vectors of the last windows read beyond them */
+        memset(own + q->s.pool - PA_CONV_SLACK, 0, PA_CONV_SLACK * sizeof *own);
     pa_watch *watch = pa_watch_in_pool();
-    for (size_t b = lo; b < hi && !pa_watch_stops(watch); b++) {
-        const real *x = w->x + b * in;
-        real *y = g->ph ? frame + q->s.dz : w->y + b * out;
-        if (framed(g)) {
-            into_frame(g, x, frame);
-            x = frame;
-        }
-        if (g->thin)
-            PA_(pa_thin_image)(g, x, w->scratch, y);
-        else
-            PA_(pa_conv_image)(g, x, w->scratch, w->bias, y);
-        if (w->act.op)
-            pa_fused_run(&w->act, y, w->slope ? w->slope + b * out : NULL, n);
-        if (g->ph)
-            PA_(pa_conv_pool)
-            (g, y, w->y + b * out, w->place ? w->place + b * out : NULL,
-             frame + q->s.places);
-    }
+    for (size_t b = lo; b < hi && !pa_watch_stops(watch); b++)
+        forward_image(q, b, own);
 }
 
 void PA_(pa_conv_forward)(const pa_conv_job *w, pa_pool *pool)
@@ -209,7 +243,7 @@ void PA_(pa_conv_forward)(const pa_conv_job *w, pa_pool *pool)
         return;
     if (w->g->thin)
         PA_(pa_thin_pack)(w->g, w->kernel, w->bias, w->scratch);
-    else
+    else if (!w->g->grey)
         PA_(pa_conv_pack)(w->g, w->kernel, w->scratch);
     pa_pool_run(pool, forward_chunk, &q, (ptrdiff_t)q.s.chunks);
 }
@@ -217,41 +251,59 @@ void PA_(pa_conv_forward)(const pa_conv_job *w, pa_pool *pool)
 /* ---- backward ------------------------------------------------------------------------
  */
 
-/* dz of one image: dy, or dy act'(z) in `room`. n elements; room is readable beyond. */
-static const real *dz_of(const pa_conv_job *w, size_t b, size_t n, real *room,
-                         real *places)
+/* dz = dy act'(z); f shows the slope, as relu's result or as it is. All: (n). */
+static void times_slope(bool relu, const real *dy, const real *f, size_t n, real *dz)
 {
-    if (w->g->ph) {
-        const size_t at = b * w->g->PH * w->g->PW * w->g->O;
-        PA_(pa_conv_unpool)
-        (w->g, w->dy + at, w->place + at, w->relu, w->y + at, room, places);
-        return room;
-    }
-    const real *dy = w->dy + b * n;
-    if (!w->act.op) {
-        if (w->g->thin || w->g->Og % VR_N == 0)
-            return dy; /* nobody reads beyond it */
-        memcpy(room, dy, n * sizeof *room);
-        return room;
-    }
-    const real *f = (w->relu ? w->y : w->slope) + b * n;
     for (size_t i = 0; i < n; i += VR_N) {
         const int k = n - i < VR_N ? (int)(n - i) : VR_N;
         const bool whole = k == VR_N;
         vr s = whole ? vr_load(f + i) : vr_load_n(f + i, k);
         vr d = whole ? vr_load(dy + i) : vr_load_n(dy + i, k);
-        if (w->relu) { /* NaN stays */
+        if (relu) { /* NaN stays */
             d = vr_sel(vr_gt(s, vr_zero()), d, vr_mul(vr_zero(), d));
             d = vr_sel(vr_ne(s, s), s, d);
         } else {
             d = vr_mul(d, s);
         }
         if (whole)
-            vr_store(room + i, d);
+            vr_store(dz + i, d);
         else
-            vr_store_n(room + i, d, k);
+            vr_store_n(dz + i, d, k);
     }
-    return room;
+}
+
+/* dz of one image: (OH, OW, O), readable beyond where somebody does; grey: planes. */
+static const real *dz_of(const chunked *q, size_t b, real *own)
+{
+    const pa_conv_job *w = q->w;
+    const pa_conv *g = w->g;
+    const size_t n = g->PH * g->PW * g->O, at = b * n;
+    const bool planes = g->grey && PA_(pa_grey_pools)(g);
+    const real *dz = w->dy + at;
+    real *room = own + q->s.dz;
+    const unsigned char *place = g->ph ? w->place + b * PA_(pa_conv_places)(g) : NULL;
+    if (w->act.op) {
+        real *to = g->ph ? own + q->s.pool : room;
+        times_slope(w->relu, dz, (w->relu ? w->y : w->slope) + at, n, to);
+        dz = to;
+    }
+    if (g->ph && planes) {
+        PA_(pa_grey_unpool)(g, dz, place, own + q->s.columns);
+        return own + q->s.columns;
+    }
+    if (g->ph) {
+        PA_(pa_conv_unpool)(g, dz, place, room);
+        dz = room;
+    }
+    if (g->grey) {
+        PA_(pa_grey_in)(g, dz, own + q->s.columns);
+        return own + q->s.columns;
+    }
+    if (dz == w->dy + at && !g->thin && g->Og % VR_N != 0) {
+        memcpy(room, dz, n * sizeof *room);
+        dz = room;
+    }
+    return dz;
 }
 
 /* What one image adds to the gradients of kernel and bias. x: of a frame, if any. */
@@ -265,8 +317,8 @@ static void add_dkernel(const chunked *q, const real *x, bool slack, const real 
         PA_(pa_sparse_dkernel)(g, x, slack, dz, own + s->room, own + s->sparse);
         return;
     }
-    if (g->thin) {
-        PA_(pa_thin_dkernel)(g, x, dz, own + s->dbias);
+    if (g->grey || g->thin) {
+        (g->grey ? PA_(pa_grey_dkernel) : PA_(pa_thin_dkernel))(g, x, dz, own + s->dbias);
         return;
     }
     if (w->dkernel)
@@ -285,9 +337,9 @@ static bool backward_image(const chunked *q, size_t b, bool first, real *own)
     const pa_conv_job *w = q->w;
     const pa_conv *g = w->g;
     const layout *s = &q->s;
-    const size_t in = g->H * g->W * g->C, out = g->OH * g->OW * g->O;
+    const size_t in = g->H * g->W * g->C;
     const bool frame = framed(g);
-    const real *dz = dz_of(w, b, out, own + s->dz, own + s->places), *x = w->x + b * in;
+    const real *dz = dz_of(q, b, own), *x = w->x + b * in;
     const bool sparse = q->may_sparse && PA_(pa_sparse_pays)(g, dz, x);
     if (w->dkernel || w->dbias) {
         if (frame) {
@@ -301,7 +353,9 @@ static bool backward_image(const chunked *q, size_t b, bool first, real *own)
         return first;
     real *dx = w->dx + b * in, *to = frame ? own + s->dframe : dx;
     memset(to, 0, (frame ? g->Hp * g->Wp * (g->thin ? g->O : g->C) : in) * sizeof *to);
-    if (g->thin)
+    if (g->grey)
+        PA_(pa_grey_dimage)(g, dz, w->kernel, to);
+    else if (g->thin)
         PA_(pa_thin_dimage)(g, dz, w->scratch, to);
     else if (sparse)
         PA_(pa_sparse_dimage)(g, dz, w->scratch, frame, to);
@@ -321,7 +375,9 @@ static void backward_chunk(void *arg, ptrdiff_t chunk, int worker)
     images(q, chunk, &lo, &hi);
     memset(own, 0, q->s.dz * sizeof *own);
     /* the last line of dz that vectors may read */
-    memset(own + q->s.places - PA_CONV_SLACK, 0, PA_CONV_SLACK * sizeof *own);
+    memset(own + q->s.pool - PA_CONV_SLACK, 0, PA_CONV_SLACK * sizeof *own);
+    if (q->w->g->grey)
+        memset(own + q->s.columns, 0, (q->s.dframe - q->s.columns) * sizeof *own);
     memset(own + q->s.partial, 0, (q->s.each - q->s.partial) * sizeof *own);
     bool first = true;
     pa_watch *watch = pa_watch_in_pool();
@@ -351,11 +407,15 @@ void PA_(pa_conv_backward)(const pa_conv_job *w, pa_pool *pool)
         (!w->dx || PA_(pa_sparse_finite)(w->kernel, g->kh * g->kw * g->C * g->O));
     if (w->dx && g->thin)
         PA_(pa_thin_pack)(g, w->kernel, NULL, w->scratch);
-    else if (w->dx)
+    else if (w->dx && !g->grey)
         PA_(pa_conv_pack_back)(g, w->kernel, w->scratch);
     pa_pool_run(pool, backward_chunk, &q, (ptrdiff_t)q.s.chunks);
-    if (g->thin &&
-        (w->dkernel || w->dbias)) { /* the kernel's table is no longer needed */
+    if (g->grey) {
+        real *sums = chunk_scratch(&q, 0) + q.s.dbias;
+        combine(&q, q.s.dbias, sums, PA_(pa_grey_sums)(g));
+        PA_(pa_grey_fold)(g, sums, w->dkernel, w->dbias);
+    } else if (g->thin &&
+               (w->dkernel || w->dbias)) { /* the kernel's table is no longer needed */
         combine(&q, q.s.dbias, w->scratch, PA_(pa_thin_table)(g));
         PA_(pa_thin_fold)(g, w->scratch, w->dkernel, w->dbias);
     } else if (!g->thin) {

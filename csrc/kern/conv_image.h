@@ -10,12 +10,12 @@ typedef struct pa_conv_job {
     const real *x, *kernel, *bias; /* (B, H, W, C), (kh, kw, Cg, O), (O) or NULL */
     real *y;                       /* (B, PH, PW, O) */
     real *slope;                   /* y's shape or NULL: act', written forward */
-    unsigned char *place;          /* y's shape or NULL: of the largest in its window */
+    unsigned char *place;          /* pa_conv_places bytes or NULL: of the largest */
     const real *dy;                /* y's shape */
     real *dx, *dkernel, *dbias;    /* NULL: not wanted */
     real *scratch;                 /* pa_conv_scratch reals */
     pa_fused act;
-    bool relu; /* backward: act is relu, whose slope y shows */
+    bool relu; /* act is relu, whose slope y shows */
 } pa_conv_job;
 
 /* Number i of a list attribute; of an empty list `otherwise`. */
@@ -39,11 +39,14 @@ static inline void pa_conv_windows(pa_conv *g, const pa_attr *strides,
     g->Wp = g->W + g->left + pa_conv_at(padding, 3, 0);
 }
 
-/* Chooses the way: fills thin and period, and the size behind max-pooling. */
+/* Chooses the way: fills thin, grey and period, and the size behind max-pooling. */
 void PA_(pa_conv_plan)(pa_conv *g);
 
 /* Reals that forward and backward need; false when they do not fit in memory. */
 bool PA_(pa_conv_scratch)(const pa_conv *g, size_t *n);
+
+/* Bytes that tell where in their windows the largest of an image were. */
+size_t PA_(pa_conv_places)(const pa_conv *g);
 
 void PA_(pa_conv_forward)(const pa_conv_job *w, pa_pool *pool);
 void PA_(pa_conv_backward)(const pa_conv_job *w, pa_pool *pool);

@@ -52,35 +52,16 @@ void PA_(pa_conv_pool)(const pa_conv *g, const real *z, real *y, unsigned char *
     }
 }
 
-/* d = dy, or dy relu'(y) of a row. */
-static void slopes(const real *dy, const real *y, bool relu, real *d, size_t n)
+void PA_(pa_conv_unpool)(const pa_conv *g, const real *d, const unsigned char *place,
+                         real *dz)
 {
-    for (size_t i = 0; i < n; i += VR_N) {
-        const int k = n - i < VR_N ? (int)(n - i) : VR_N;
-        const bool whole = k == VR_N;
-        vr v = whole ? vr_load(dy + i) : vr_load_n(dy + i, k);
-        const vr top = whole ? vr_load(y + i) : vr_load_n(y + i, k);
-        if (relu) { /* NaN stays */
-            v = vr_sel(vr_gt(top, vr_zero()), v, vr_mul(vr_zero(), v));
-            v = vr_sel(vr_ne(top, top), top, v);
-        }
-        vr_store(d + i, v);
-    }
-}
-
-void PA_(pa_conv_unpool)(const pa_conv *g, const real *dy, const unsigned char *place,
-                         bool relu, const real *y, real *dz, real *room)
-{
-    const size_t n = g->PW * g->O, step = g->pw * g->O;
     size_t offset[256];
     for (size_t k = 0; k < g->ph * g->pw; k++)
         offset[k] = (k / g->pw * g->OW + k % g->pw) * g->O;
     memset(dz, 0, g->OH * g->OW * g->O * sizeof *dz);
-    for (size_t i = 0; i < g->PH; i++, dy += n, y += n) {
-        slopes(dy, y, relu, room, n);
-        const real *d = room;
-        real *to = dz + i * g->ph * g->OW * g->O;
-        for (size_t j = 0; j < g->PW; j++, to += step)
+    for (size_t i = 0; i < g->PH; i++, dz += g->ph * g->OW * g->O) {
+        real *to = dz;
+        for (size_t j = 0; j < g->PW; j++, to += g->pw * g->O)
             for (size_t c = 0; c < g->O; c++)
                 to[offset[*place++] + c] = *d++;
     }

@@ -13,9 +13,8 @@
 void PA_(pa_conv_pool)(const pa_conv *g, const real *z, real *y, unsigned char *place,
                        real *room);
 
-/* dz = 0 but for dy at the places; with relu dy times its slope, which y shows: y > 0.
- * dz: (OH, OW, O), the others: (PH, PW, O), room as above. */
-void PA_(pa_conv_unpool)(const pa_conv *g, const real *dy, const unsigned char *place,
-                         bool relu, const real *y, real *dz, real *room);
+/* dz = 0 but for d at the places. dz: (OH, OW, O), d, place: (PH, PW, O). */
+void PA_(pa_conv_unpool)(const pa_conv *g, const real *d, const unsigned char *place,
+                         real *dz);
 
 #endif

@@ -43,7 +43,7 @@ static size_t block_rows(const pa_conv *g)
 
 bool PA_(pa_sparse_fits)(const pa_conv *g)
 {
-    return g->groups == 1 && !g->thin && g->dw == 1 && VR_N > 1 &&
+    return g->groups == 1 && !g->thin && !g->grey && g->dw == 1 && VR_N > 1 &&
            g->OW * g->O < MOST_KERNEL &&
            (double)g->kh * (double)(g->kw * g->C + VR_N) * (double)g->O < MOST_KERNEL &&
            (double)g->Hp * (double)g->Wp * (double)g->C < (double)INT32_MAX;

@@ -198,9 +198,9 @@ static pa_status shape(pa_call *c, pa_error *err)
     if (!PA_(pa_conv_scratch)(&g, &n))
         return pa_fail(err, PA_EOVERFLOW,
                        "conv2d: an image with its padding does not fit in memory");
-    c->saved_bytes = g.ph                   ? c->out[0]->size
-                     : f.op && !is_relu(&f) ? c->out[0]->size * sizeof(real)
-                                            : 0;
+    c->saved_bytes = f.op && !is_relu(&f) ? c->out[0]->size * sizeof(real) : 0;
+    if (g.ph)
+        c->saved_bytes = g.B * PA_(pa_conv_places)(&g);
     c->scratch_bytes = n * sizeof(real);
     c->flops =
         2.0 * (double)(g.B * g.OH * g.OW) * (double)g.O * (double)(g.kh * g.kw * g.Cg);
@@ -217,7 +217,8 @@ static void forward(const pa_call *c, const pa_ctx *ctx)
     w.bias = c->n_in > 2 ? c->in[2]->data : NULL;
     w.y = c->out[0]->data;
     w.act = pa_fused_of(c, c->attr[ACTIVATION].num, c->attr[PARAM].num);
-    w.slope = w.act.op && !is_relu(&w.act) ? c->saved : NULL;
+    w.relu = is_relu(&w.act);
+    w.slope = w.act.op && !w.relu ? c->saved : NULL;
     w.place = g.ph ? c->saved : NULL;
     w.scratch = c->scratch;
     PA_(pa_conv_forward)(&w, ctx->pool);

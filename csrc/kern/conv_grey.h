@@ -1,0 +1,63 @@
+/* conv_grey.h - convolution of an image of one channel into a few results.
+ *
+ * Every result is a plane of its own and lanes run along the row: with one channel a
+ * product of matrices would leave most of a vector empty, and the same pixels serve all
+ * the planes. Channels come together, and apart, when an image is done.
+ *
+ * Order of arithmetic: a result is one chain over the kernel's places, begun at zero;
+ * the bias comes last. A gradient of the kernel is one chain for each lane over the rows
+ * of an image, added to those of the images before; lanes are folded at the end. */
+#ifndef PA_KERN_CONV_GREY_H
+#define PA_KERN_CONV_GREY_H
+
+#include "kern/conv.h"
+
+enum { PA_GREY_MOST = 8 }; /* results */
+
+/* Whether a shape may take this way. */
+bool PA_(pa_grey_fits)(const pa_conv *g);
+
+/* Reals that an image needs: planes, and rows of them. */
+size_t PA_(pa_grey_room)(const pa_conv *g);
+
+/* Planes in `room` = x * kernel + bias. x: (Hp, Wp), readable for PA_CONV_SLACK more;
+ * kernel: (kh, kw, 1, O), bias: (O) or NULL. */
+void PA_(pa_grey_image)(const pa_conv *g, const real *x, const real *kernel,
+                        const real *bias, real *room);
+
+/* y = the planes. y: (OH, OW, O). */
+void PA_(pa_grey_out)(const pa_conv *g, real *room, real *y);
+
+/* Whether pa_grey_pool can do the windows. */
+bool PA_(pa_grey_pools)(const pa_conv *g);
+
+/* y = the largest of each window, and its place; with relu as if relu came first, which
+ * is still to be done. y: (PH, PW, O), place: pa_grey_places bytes or NULL. */
+size_t PA_(pa_grey_places)(const pa_conv *g);
+void PA_(pa_grey_pool)(const pa_conv *g, bool relu, real *room, real *y,
+                       unsigned char *place);
+
+/* ---- backward: `room` holds zeros at first, then dz as planes
+ * -------------------------- */
+
+/* dz: (OH, OW, O). */
+void PA_(pa_grey_in)(const pa_conv *g, const real *dz, real *room);
+
+/* dz = 0 but for d at the places. d: (PH, PW, O). */
+void PA_(pa_grey_unpool)(const pa_conv *g, const real *d, const unsigned char *place,
+                         real *room);
+
+/* Reals of the sums for kernel and bias. */
+size_t PA_(pa_grey_sums)(const pa_conv *g);
+
+/* sums += the gradients. x as above. */
+void PA_(pa_grey_dkernel)(const pa_conv *g, const real *x, const real *room, real *sums);
+
+/* dkernel, dbias = the sums' lanes added up, where they are not NULL. */
+void PA_(pa_grey_fold)(const pa_conv *g, const real *sums, real *dkernel, real *dbias);
+
+/* dx += the gradient. dx: (Hp, Wp), writable for PA_CONV_SLACK more. */
+void PA_(pa_grey_dimage)(const pa_conv *g, const real *room, const real *kernel,
+                         real *dx);
+
+#endif
