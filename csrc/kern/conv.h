@@ -11,7 +11,10 @@
  * Order of arithmetic: a result is the sum, in order, of blocks of at most PA_GEMM_KC
  * terms, each one chain of multiply-adds in the order of the kernel's memory, begun at
  * zero; the bias comes last. A gradient of the kernel is summed in blocks of rows within
- * an image, then over the images of a chunk, then over the chunks. */
+ * an image, then over the images of a chunk, then over the chunks. The gradient of the
+ * image is a convolution's result where it is made as one (conv_flip.h); else, for each
+ * row of the kernel, the products over the results of a pixel are added row by row of
+ * every kw-th pixel. What is sparse has an order of its own (conv_sparse.h). */
 #ifndef PA_KERN_CONV_H
 #define PA_KERN_CONV_H
 

@@ -51,7 +51,7 @@ static size_t plane(const pa_conv *g)
 
 static size_t strip(const pa_conv *g)
 {
-    return up(g->OW + 2 * VR_N + VT_N, VR_N);
+    return up(g->OW + 2 * VR_N + VT_N, VR_N); /* MOST of them hold what a row reaches */
 }
 
 size_t PA_(pa_grey_room)(const pa_conv *g)
@@ -69,30 +69,38 @@ static real *rows_of(const pa_conv *g, real *room)
     return pixels_of(g, room) + MOST * strip(g);
 }
 
-/* A row of pixels, one plane after the other, into (n, O). Lanes beyond O fall into the
- * next pixel, which comes later; the last pixels go by way of `spare`: (n, O) and VT_N.
- */
+/* What a row of n pixels touches when it is transposed in whole blocks. */
+static size_t reach(const pa_conv *g, size_t n)
+{
+    return up(n, VT_N) * g->O + VT_N;
+}
+
+/* A row of pixels, one plane after the other, into (n, O). What is written behind it
+ * comes later; where fewer than `left` elements do, it goes by way of `spare`. */
 static void together(const pa_conv *g, const real *from, size_t apart, size_t n,
-                     real *spare, real *to)
+                     real *spare, size_t left, real *to)
 {
     const size_t O = g->O;
+    const bool fits = left >= reach(g, n);
+    real *row = fits ? to : spare;
     for (size_t i = 0; i < n; i += VT_N)
         for (size_t o = up(O, VT_N); o > 0; o -= VT_N)
             vr_transpose(from + (o - VT_N) * apart + i, (ptrdiff_t)apart,
-                         spare + i * O + o - VT_N, (ptrdiff_t)O);
-    memcpy(to, spare, n * O * sizeof *to);
+                         row + i * O + o - VT_N, (ptrdiff_t)O);
+    if (!fits)
+        memcpy(to, spare, n * O * sizeof *to);
 }
 
-/* The other way round; zeros come behind, up to whole blocks. */
+/* The other way round. */
 static void asunder(const pa_conv *g, const real *from, size_t n, real *spare,
-                    size_t apart, real *to)
+                    size_t left, size_t apart, real *to)
 {
     const size_t O = g->O;
-    memcpy(spare, from, n * O * sizeof *spare);
-    memset(spare + n * O, 0, VT_N * O * sizeof *spare);
+    if (left < reach(g, n))
+        from = memcpy(spare, from, n * O * sizeof *spare);
     for (size_t i = 0; i < n; i += VT_N)
         for (size_t o = 0; o < O; o += VT_N)
-            vr_transpose(spare + i * O + o, (ptrdiff_t)O, to + o * apart + i,
+            vr_transpose(from + i * O + o, (ptrdiff_t)O, to + o * apart + i,
                          (ptrdiff_t)apart);
 }
 
@@ -177,7 +185,7 @@ void PA_(pa_grey_out)(const pa_conv *g, real *room, real *y)
 {
     for (size_t i = 0; i < g->OH; i++)
         together(g, room + i * z_row(g), plane(g), g->OW, pixels_of(g, room),
-                 y + i * g->OW * g->O);
+                 (g->OH - i) * g->OW * g->O, y + i * g->OW * g->O);
 }
 
 /* ---- max-pooling ---------------------------------------------------------------------
@@ -264,7 +272,8 @@ void PA_(pa_grey_pool)(const pa_conv *g, bool relu, real *room, real *y,
             else
                 pool_row(g, relu, (int)g->ph, z, rows + o * apart, place);
         }
-        together(g, rows, apart, g->PW, pixels_of(g, room), y);
+        together(g, rows, apart, g->PW, pixels_of(g, room), (g->PH - i) * g->PW * g->O,
+                 y);
     }
 }
 
@@ -273,19 +282,25 @@ void PA_(pa_grey_pool)(const pa_conv *g, bool relu, real *room, real *y,
 
 void PA_(pa_grey_in)(const pa_conv *g, const real *dz, real *room)
 {
-    for (size_t i = 0; i < g->OH; i++)
-        asunder(g, dz + i * g->OW * g->O, g->OW, pixels_of(g, room), plane(g),
-                room + i * dz_row(g));
+    for (size_t i = 0; i < g->OH; i++) {
+        real *to = room + i * dz_row(g);
+        asunder(g, dz + i * g->OW * g->O, g->OW, pixels_of(g, room),
+                (g->OH - i) * g->OW * g->O, plane(g), to);
+        for (size_t o = 0; o < g->O; o++)
+            for (size_t j = g->OW; j < up(g->OW, VT_N); j++)
+                to[o * plane(g) + j] = 0;
+    }
 }
 
-/* A row of windows of one plane. d: (PW) and zeros behind. */
+/* A row of windows of one plane. d: (PW) and vectors. */
 static void unpool_row(const pa_conv *g, const real *d, const unsigned char *place,
                        real *dz)
 {
     const vr zero = vr_zero();
     const size_t row = dz_row(g);
     for (size_t j = 0; j < g->PW; j += VR_N, dz += 2 * VR_N) {
-        const vr v = vr_load(d + j), at = load_bytes(place + j);
+        const int n = g->PW - j < VR_N ? (int)(g->PW - j) : VR_N;
+        const vr v = vr_load_n(d + j, n), at = load_bytes(place + j);
         for (size_t i = 0; i < g->ph; i++) {
             const vr even = vr_set1((real)(2 * i)), odd = vr_set1((real)(2 * i + 1));
             const vr a = vr_sel(vr_eq(at, even), v, zero);
@@ -302,7 +317,7 @@ void PA_(pa_grey_unpool)(const pa_conv *g, const real *d, const unsigned char *p
     const size_t apart = strip(g);
     real *rows = rows_of(g, room);
     for (size_t i = 0; i < g->PH; i++, d += g->PW * g->O) {
-        asunder(g, d, g->PW, pixels_of(g, room), apart, rows);
+        asunder(g, d, g->PW, pixels_of(g, room), (g->PH - i) * g->PW * g->O, apart, rows);
         for (size_t o = 0; o < g->O; o++, place += place_row(g))
             unpool_row(g, rows + o * apart, place,
                        room + o * plane(g) + i * g->ph * dz_row(g));

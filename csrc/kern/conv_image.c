@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "base/watch.h"
+#include "kern/conv_flip.h"
+#include "kern/conv_frame.h"
 #include "kern/conv_grey.h"
 #include "kern/conv_pool.h"
 #include "kern/conv_sparse.h"
@@ -41,13 +43,6 @@ size_t PA_(pa_conv_places)(const pa_conv *g)
                                             : g->PH * g->PW * g->O;
 }
 
-/* Images are copied into a frame: for the zeros around them, or to be read past the end.
- */
-static bool framed(const pa_conv *g)
-{
-    return g->thin || g->grey || g->Hp != g->H || g->Wp != g->W;
-}
-
 static size_t chunks_of(const pa_conv *g)
 {
     const double flops = 2.0 * (double)g->B * (double)g->OH * (double)g->OW *
@@ -64,8 +59,10 @@ static size_t chunks_of(const pa_conv *g)
 typedef struct layout { /* reals */
     size_t shared;      /* the kernel, laid out; then for each chunk: */
     size_t frame, dz, pool, columns, dframe, room, partial, dbias, sparse, each;
+    size_t flipped, flat; /* in shared: laid out for `back`, and as it is */
     size_t chunks;
-    bool may_sparse;
+    bool may_sparse, flips;
+    pa_conv back; /* conv_flip.h */
 } layout;
 
 static size_t line(size_t n)
@@ -73,33 +70,52 @@ static size_t line(size_t n)
     return (n + LINE - 1) / LINE * LINE;
 }
 
+static size_t frame_size(const pa_conv *g)
+{
+    const size_t wide = g->thin ? g->O : g->C;
+    return framed(g) ? line(g->Hp * g->Wp * wide + PA_CONV_SLACK) : 0;
+}
+
+/* Of a kernel laid out for forward. */
+static size_t packed_size(const pa_conv *g)
+{
+    return line(g->thin ? PA_(pa_thin_table)(g) : PA_(pa_conv_packed_size)(g));
+}
+
+static void lay_shared(layout *s, const pa_conv *g)
+{
+    if (g->grey)
+        return;
+    s->shared = packed_size(g);
+    if (!g->thin && s->shared < PA_(pa_conv_packed_back_size)(g))
+        s->shared = line(PA_(pa_conv_packed_back_size)(g));
+    s->flips = PA_(pa_conv_flip)(g, &s->back);
+    if (!s->flips)
+        return;
+    s->flipped = s->shared;
+    s->flat = s->flipped + packed_size(&s->back);
+    s->shared = s->flat + line(g->kh * g->kw * g->Og * g->C);
+}
+
 static layout layout_of(const pa_conv *g)
 {
-    layout s = {.chunks = chunks_of(g)};
-    const size_t wide = g->thin ? g->O : g->C;
-    const size_t image = framed(g) ? line(g->Hp * g->Wp * wide + PA_CONV_SLACK) : 0;
-    s.frame = 0;
+    layout s = {.chunks = chunks_of(g), .may_sparse = PA_(pa_sparse_fits)(g)};
+    const size_t image = frame_size(g);
+    lay_shared(&s, g);
+    const size_t back = s.flips ? frame_size(&s.back) : 0;
     s.dz = s.frame + image;
     s.pool = s.dz + line(g->OH * g->OW * g->O + PA_CONV_SLACK);
     s.columns = s.pool + line(g->ph ? g->PH * g->PW * g->O + PA_CONV_SLACK : 0);
     s.dframe = s.columns + line(g->grey   ? PA_(pa_grey_room)(g)
                                 : g->thin ? 0
                                           : PA_(pa_conv_columns)(g));
-    s.may_sparse = PA_(pa_sparse_fits)(g);
-    s.room = s.dframe + image;
+    s.room = s.dframe + (image > back ? image : back);
     s.partial = s.room + line(s.may_sparse ? PA_(pa_sparse_room)(g) : 0);
     s.dbias = s.partial + line(g->thin || g->grey ? 0 : g->kh * g->kw * g->Cg * g->O);
     s.sparse = s.dbias + line(g->grey   ? PA_(pa_grey_sums)(g)
                               : g->thin ? PA_(pa_thin_table)(g)
                                         : 2 * g->O);
     s.each = s.sparse + line(s.may_sparse ? PA_(pa_sparse_sums)(g) : 0);
-    if (g->thin) {
-        s.shared = line(PA_(pa_thin_table)(g));
-    } else if (!g->grey) {
-        const size_t a = PA_(pa_conv_packed_size)(g),
-                     b = PA_(pa_conv_packed_back_size)(g);
-        s.shared = line(a > b ? a : b);
-    }
     return s;
 }
 
@@ -116,48 +132,6 @@ bool PA_(pa_conv_scratch)(const pa_conv *g, size_t *n)
     const layout s = layout_of(g);
     *n = s.shared + s.chunks * s.each;
     return true;
-}
-
-/* ---- images and frames ---------------------------------------------------------------
- */
-
-/* One image into a frame whose border is 0 already. x: (H, W, C), frame: (Hp, Wp, C) or,
- * thin, (Hp, Wp, O) with every channel repeated. */
-static void into_frame(const pa_conv *g, const real *x, real *frame)
-{
-    const size_t wide = g->thin ? g->O : g->C, n = g->W * g->C;
-    for (size_t i = 0; i < g->H; i++) {
-        real *to = frame + ((i + g->top) * g->Wp + g->left) * wide;
-        const real *from = x + i * n;
-        if (!g->thin || g->Og == 1)
-            memcpy(to, from, n * sizeof *to);
-        else if (g->Og <= VR_N)
-            for (size_t j = 0; j < n; j++)
-                vr_store_n(to + j * g->Og, vr_set1(from[j]), (int)g->Og);
-        else
-            for (size_t j = 0; j < n; j++)
-                for (size_t k = 0; k < g->Og; k++)
-                    to[j * g->Og + k] = from[j];
-    }
-}
-
-static void out_of_frame(const pa_conv *g, const real *frame, real *x)
-{
-    const size_t wide = g->thin ? g->O : g->C, n = g->W * g->C;
-    for (size_t i = 0; i < g->H; i++) {
-        const real *from = frame + ((i + g->top) * g->Wp + g->left) * wide;
-        real *to = x + i * n;
-        if (!g->thin || g->Og == 1) {
-            memcpy(to, from, n * sizeof *to);
-            continue;
-        }
-        for (size_t j = 0; j < n; j++) {
-            real sum = from[j * g->Og];
-            for (size_t k = 1; k < g->Og; k++)
-                sum += from[j * g->Og + k];
-            to[j] = sum;
-        }
-    }
 }
 
 typedef struct chunked {
@@ -331,6 +305,23 @@ static void add_dkernel(const chunked *q, const real *x, bool slack, const real 
     }
 }
 
+/* frame: of `back`. A sparse image may have left its own gradient there. */
+static void convolve_back(const chunked *q, const real *dz, real *frame, real *dx)
+{
+    const pa_conv *back = &q->s.back;
+    const real *kernel = q->w->scratch + q->s.flipped;
+    if (framed(back)) {
+        if (q->may_sparse)
+            memset(frame, 0, frame_size(back) * sizeof *frame);
+        into_frame(back, dz, frame);
+        dz = frame;
+    }
+    if (back->thin)
+        PA_(pa_thin_image)(back, dz, kernel, dx);
+    else
+        PA_(pa_conv_image)(back, dz, kernel, NULL, dx);
+}
+
 /* `first`: nothing has been written into `partial`. Returns whether nothing still is. */
 static bool backward_image(const chunked *q, size_t b, bool first, real *own)
 {
@@ -352,6 +343,10 @@ static bool backward_image(const chunked *q, size_t b, bool first, real *own)
     if (!w->dx)
         return first;
     real *dx = w->dx + b * in, *to = frame ? own + s->dframe : dx;
+    if (s->flips && !sparse) {
+        convolve_back(q, dz, own + s->dframe, dx);
+        return first;
+    }
     memset(to, 0, (frame ? g->Hp * g->Wp * (g->thin ? g->O : g->C) : in) * sizeof *to);
     if (g->grey)
         PA_(pa_grey_dimage)(g, dz, w->kernel, to);
@@ -378,6 +373,8 @@ static void backward_chunk(void *arg, ptrdiff_t chunk, int worker)
     memset(own + q->s.pool - PA_CONV_SLACK, 0, PA_CONV_SLACK * sizeof *own);
     if (q->w->g->grey)
         memset(own + q->s.columns, 0, (q->s.dframe - q->s.columns) * sizeof *own);
+    if (q->s.flips)
+        memset(own + q->s.dframe, 0, (q->s.room - q->s.dframe) * sizeof *own);
     memset(own + q->s.partial, 0, (q->s.each - q->s.partial) * sizeof *own);
     bool first = true;
     pa_watch *watch = pa_watch_in_pool();
@@ -398,6 +395,25 @@ static void combine(const chunked *q, size_t offset, real *sum, size_t n)
     }
 }
 
+/* What the gradient of the image reads of the kernel. */
+static void lay_kernels(const chunked *q)
+{
+    const pa_conv_job *w = q->w;
+    const pa_conv *g = w->g, *back = &q->s.back;
+    if (q->s.flips) {
+        real *flat = w->scratch + q->s.flat, *to = w->scratch + q->s.flipped;
+        PA_(pa_conv_flip_kernel)(g, w->kernel, flat);
+        if (back->thin)
+            PA_(pa_thin_pack)(back, flat, NULL, to);
+        else
+            PA_(pa_conv_pack)(back, flat, to);
+    }
+    if (g->thin && !q->s.flips)
+        PA_(pa_thin_pack)(g, w->kernel, NULL, w->scratch);
+    else if (!g->grey && (!q->s.flips || q->may_sparse))
+        PA_(pa_conv_pack_back)(g, w->kernel, w->scratch);
+}
+
 void PA_(pa_conv_backward)(const pa_conv_job *w, pa_pool *pool)
 {
     const pa_conv *g = w->g;
@@ -405,10 +421,8 @@ void PA_(pa_conv_backward)(const pa_conv_job *w, pa_pool *pool)
     q.may_sparse =
         q.s.may_sparse &&
         (!w->dx || PA_(pa_sparse_finite)(w->kernel, g->kh * g->kw * g->C * g->O));
-    if (w->dx && g->thin)
-        PA_(pa_thin_pack)(g, w->kernel, NULL, w->scratch);
-    else if (w->dx && !g->grey)
-        PA_(pa_conv_pack_back)(g, w->kernel, w->scratch);
+    if (w->dx)
+        lay_kernels(&q);
     pa_pool_run(pool, backward_chunk, &q, (ptrdiff_t)q.s.chunks);
     if (g->grey) {
         real *sums = chunk_scratch(&q, 0) + q.s.dbias;

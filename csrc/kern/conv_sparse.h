@@ -2,12 +2,14 @@
  *
  * Behind a max-pool of 2 x 2 three quarters of dz are 0, and adding a product with 0
  * changes nothing as long as the other factor is finite. So where dz is mostly 0, and
- * image and kernel are finite, its other places alone are walked.
+ * it, image and kernel are finite, its other places alone are walked.
  *
  * Order of arithmetic: a gradient of the kernel is summed in blocks of rows, over the
- * pixels in the order of memory, then over the images of a chunk. A pixel's gradient of
- * the image is one chain over the results, and such are added row by row of every kw-th
- * pixel. Which images take this way depends on their values alone. */
+ * pixels in the order of memory, then over the images of a chunk. The gradient of the
+ * image is one chain over the results of a column of dz, down the column, and columns are
+ * added from left to right; with stride, dilation or a large kernel it is one chain over
+ * the results of a pixel, and such are added row by row of every kw-th pixel. Which
+ * images take this way depends on their values alone. */
 #ifndef PA_KERN_CONV_SPARSE_H
 #define PA_KERN_CONV_SPARSE_H
 
@@ -23,7 +25,7 @@ bool PA_(pa_sparse_finite)(const real *x, size_t n);
 /* Whether one image does. dz: (OH, OW, O), x: (H, W, C). */
 bool PA_(pa_sparse_pays)(const pa_conv *g, const real *dz, const real *x);
 
-/* Reals of the sums, and of room for the places of one block of rows. */
+/* Reals of the sums, and of room for an image's rows and a block of dz. */
 size_t PA_(pa_sparse_sums)(const pa_conv *g);
 size_t PA_(pa_sparse_room)(const pa_conv *g);
 
