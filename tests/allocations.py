@@ -2,6 +2,7 @@
 
     python tests/allocations.py               # every allocation of every call, two ways
     python tests/allocations.py --python      # the same for Python's own, in three calls
+    python tests/allocations.py --core        # and in the functions of the module itself
     python tests/allocations.py --plant NAME  # with a bug in the check's subject: must fail
 
 `shim/memory.c`, built here and preloaded, makes the n-th allocation that the extension module
@@ -15,7 +16,9 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import importlib.util
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -319,6 +322,191 @@ def sweep_python(names=("matmul", "predict", "train_on_batch")):
     return complaints, runs
 
 
+# ---- the module's own functions ----------------------------------------------------------------
+
+TALL = RNG.standard_normal((300, 3)).astype(np.float32)  # more than Python's small numbers
+WIDE = TALL.astype(np.float64)
+
+
+def core_import():
+    """A second copy of the module, made and run."""
+    spec = importlib.util.spec_from_file_location(_core.__name__, _core.__file__)
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return [made.gelu(TALL), made.apply("tanh", (TALL,))]
+
+
+def core_names():
+    found = [_core.isa(), _core.tables(), _core.op_names(), _core.get_num_threads()]
+    infos = [_core.op_info(name) for name in ("conv2d", "lstm", "add")]
+    return repr([*found, *infos]).encode()
+
+
+def core_ufuncs():
+    return sorted(_core.ufuncs("base"))
+
+
+def core_block():
+    block = _core.Block("float32", 1000)
+    block.view(4, (300, 3))[:] = 1
+    return [block.view(0, 1000), block.size, str(block.dtype)]
+
+
+def core_shuffle():
+    order = np.empty(300, np.int64)
+    _core.shuffle(order, 1, 2)
+    return order
+
+
+def core_apply():
+    mixed = _core.apply("add", (TALL, WIDE))
+    halves = _core.apply("multiply", (TALL.astype(np.float16), 2.5))
+    summed = _core.apply("sum", (TALL.tolist(),), {"axis": (0, 1), "keepdims": True})
+    weights = np.ones((3, 8), np.float32), np.ones((2, 8), np.float32), np.ones(8, np.float32)
+    return [mixed, halves, summed, *_core.apply("lstm", (SERIES, *weights))][:4]
+
+
+def core_keyword():
+    elu = _core.KeywordUfunc(_core.elu, _core.defaults["elu"], "alpha")
+    elu.note = repr(elu)
+    name = "".join(["al", "pha"])
+    return [elu(TALL), elu(TALL, alpha=2.0), elu(TALL, dtype=TALL.dtype, **{name: 2})]
+
+
+def core_graph(clip="global_norm"):
+    """Recording, compiling, and running."""
+    block, graph = _core.Block("float32", 4 * 16), _core.Graph()
+    block.view(0, 64)[:] = 0.5
+    x = graph.input((4, 3), "float32")
+    kernel = graph.param(block, 0, (3, 4), True)
+    bias = graph.param(block, 32, (4,), True)
+    y = graph.apply("dense", (x, kernel, bias), {"activation": "tanh"})
+    y = graph.apply("add", (y, np.ones(4)))
+    y = graph.apply("multiply", (y, 0.5))
+    z = graph.apply("dropout", (y,), {"rate": 0.5})
+    loss = graph.apply("sum", (graph.apply("square", (z,)),), {"axis": (0, 1)})
+    notes = [graph.node(k) for k in range(graph.nodes)]
+    y.tag["note"] = [repr(v) for v in (graph.value(y.id), y.shape, y.ndim, y.dtype)]
+    state = _core.OptimizerState("opt_adam", {"beta_1": 0.5}, clip, 1.0)
+    train = _core.Program(graph, loss=loss, optimizer=state, outputs=(y,), wrt=(x, kernel))
+    found = [_core.execute(train, (TALL[:4],), 1, 0, 0.1)]
+    out, done, squares = np.empty((8, 4), np.float32), np.zeros(1, np.int64), np.zeros(2)
+    watch = ((state.grad(block).view(0, (64,)),), 1, squares)
+    _core.run_loop(train, None, (("x", TALL, 0, False),), 8, 2 * 2, np.arange(8), 0, 2, 1, 0,
+                   np.full(2, 0.1), np.zeros(2), (None,) * 3, (out, None, None), done, None,
+                   True, watch, np.zeros(1, np.int64))  # fmt: skip
+    frozen = _core.Block("float32", 4 * 16)
+    frozen.view(0, (64,))[:] = block.view(0, (64,))
+    graph.freeze({block: frozen}, True)
+    predict = _core.Program(graph, outputs=(y,))
+    fn = _core.Inference((1, 3), "float32", lambda rows: predict, np.asarray, lambda: 0)
+    text = repr([notes, y.tag, train.bytes > 0, train.flops, train.calls]).encode()
+    return [*found[0], out, squares, fn(TALL[:4]), fn(TALL[:4].copy(), out=out[:4]), text]
+
+
+def core_graph_each():
+    return core_graph("norm")
+
+
+def core_graph_value():
+    return core_graph("value")
+
+
+def core_tape():
+    tape = _core.Tape(3)
+    tape.recording = True
+    a, b = tape.leaf(TALL), tape.leaf(TALL.tolist())
+    c = tape.apply("cast", (b,), {"dtype": 0})
+    y = tape.apply("sum", (tape.apply("multiply", (a, c)),), {"axis": (1,)})
+    y = _core.apply("add", (y, _core.apply("logsumexp", (a,), {"axis": 1})))
+    d = tape.apply("dropout", (a,), {"rate": 0.5})
+    z = tape.apply("reshape", (a,), {"shape": (900,)})
+    back = tape.gradient(y, (a, b, d), np.full(300, 2))
+    back += tape.gradient(z, (a,)) + tape.gradient(d, (a, b))
+    notes = repr([tape.node(k) for k in range(tape.nodes)]).encode()
+    held = [v.numpy() for v in back if v is not None]
+    tape.detach()
+    return [notes, *held, y.numpy(), _core.apply("tanh", (z,))]
+
+
+# NumPy's constructor of ufuncs does not survive each failure of its own allocations: these are
+# tried in children, of which some die, and only each 5th allocation after the first hundred.
+FRAGILE = ("import", "ufuncs")
+
+
+def in_child(run, call, nth):
+    """Whether run() ended in a child in a way that it may not (None: no), and if it failed."""
+    child = os.fork()
+    if child == 0:
+        _, raised, failed = run(call, nth, False)
+        LIBC.exit(0 if not failed else 1 if isinstance(raised, ALLOWED) else 2)
+    status = os.waitpid(child, 0)[1]
+    code = os.waitstatus_to_exitcode(status)
+    wrong = RuntimeError(f"exit code {code}")
+    return wrong if code not in (0, 1, -signal.SIGSEGV) else None, code != 0
+
+
+LIBC = ctypes.CDLL(None)
+CORE = {name[5:]: call for name, call in vars().copy().items() if name.startswith("core_")}
+
+
+def sweep_core(run, kind, names=CORE):
+    """Complaints, and the number of runs in which an allocation failed.
+
+    run(call, nth, for_good): what was found and raised, and whether an allocation failed.
+    """
+    complaints, runs = [], 0
+    gc.freeze()  # a full collection empties Python's free lists, and is quick after this
+    for name in names:
+        call = CORE[name]
+        wanted = flat([call(), call()][1])
+        for for_good in kind:
+            nth, passed = 0, 0
+            while passed < 20:
+                gc.collect()
+                if run is run_in_python and name in FRAGILE:
+                    raised, failed = in_child(run, call, nth)
+                    found, step = None, 1 if nth < 100 else 5
+                    same = True
+                else:
+                    found, raised, failed = run(call, nth, for_good)
+                    step = 1
+                    same = flat(call() if raised is not None else found) == wanted
+                if raised is not None and not (failed and isinstance(raised, ALLOWED)):
+                    complaints.append(f"{name}, allocation {nth}: raised {raised!r}")
+                if not same:
+                    complaints.append(f"{name}, allocation {nth}: the result is another one")
+                runs, passed = runs + failed, 0 if failed else passed + 1
+                nth += step
+    return complaints, runs
+
+
+# NumPy and the interpreter turn some failures into these.
+ALLOWED = (MemoryError, SystemError, ImportError)
+
+
+def run_in_python(call, nth, for_good):
+    import _testcapi
+
+    found = raised = None
+    try:
+        _testcapi.set_nomemory(nth + 1, nth + 2)
+        found = call()
+    except Exception as caught:
+        raised = caught.with_traceback(None)
+    finally:
+        _testcapi.remove_mem_hooks()
+    return found, raised, raised is not None
+
+
+def run_with(shim):
+    def run(call, nth, for_good):
+        found, raised = shim.run(call, nth, for_good)
+        return found, raised, bool(shim.hits)
+
+    return run
+
+
 # ---- planted bugs ------------------------------------------------------------------------------
 
 
@@ -363,16 +551,32 @@ def swallowed():
     Calls.predict = predict
 
 
+def swallowed_in_core():
+    """The same in a function of the module."""
+
+    def apply():
+        try:
+            return plain()
+        except MemoryError:
+            return np.zeros(3)
+
+    plain, CORE["apply"] = CORE["apply"], apply
+
+
 PLANTS = {"leak": (leak, "tape"), "half": (half_a_step, "train_on_batch"),
           "swallowed": (swallowed, "predict")}  # fmt: skip
 
 
 def main():
-    if "--python" in sys.argv:
+    if "--python" in sys.argv or "--core" in sys.argv:
+        names = CORE
         if "--plant" in sys.argv:
             half_a_step()
+            swallowed_in_core()
+            names = ["apply"]
         pyact.set_num_threads(1)
-        complaints, runs = sweep_python()
+        core = "--core" in sys.argv
+        complaints, runs = sweep_core(run_in_python, [False], names) if core else sweep_python()
         print(f"{runs} runs, {len(complaints)} complaints")
         print(*complaints[:40], sep="\n")
         return bool(complaints)
@@ -389,6 +593,9 @@ def main():
     pyact.set_num_threads(1)
     start = time.perf_counter()
     complaints, runs = sweep(shim, names)
+    if names is NAMES:
+        more, more_runs = sweep_core(run_with(shim), (False, True))
+        complaints, runs, names = complaints + more, runs + more_runs, [*names, *CORE]
     print(f"{runs} runs of {len(names)} calls, {shim.lib.memory_sites()} places that failed, "
           f"{len(complaints)} complaints, {time.perf_counter() - start:.0f} s")  # fmt: skip
     print(*complaints[:40], sep="\n")

@@ -70,8 +70,9 @@ static int get_one(pa_py_args *a, const pa_op *op, const char *name, PyObject *v
     } else {
         arg->num = PyFloat_AsDouble(value);
         if (arg->num == -1 && PyErr_Occurred()) {
-            PyErr_Format(PyExc_TypeError, "%s: %s: got %.100s, expected a number",
-                         op->name, name, Py_TYPE(value)->tp_name);
+            if (PyErr_ExceptionMatches(PyExc_TypeError))
+                PyErr_Format(PyExc_TypeError, "%s: %s: got %.100s, expected a number",
+                             op->name, name, Py_TYPE(value)->tp_name);
             return -1;
         }
     }
