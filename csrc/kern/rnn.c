@@ -3,12 +3,13 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/shape.h"
+#include "base/watch.h"
 #include "kern/fused.h"
 #include "kern/gemm.h"
 #include "kern/gemm_bias.h"
 #include "kern/gemm_pack.h"
 #include "kern/loop.h"
+#include "kern/rnn_product.h"
 
 enum { ROWS = 16 }; /* of a batch, that go through time together */
 
@@ -42,10 +43,8 @@ static void feed(const pa_rnn *r, size_t t, size_t lo, size_t hi)
     if (r->fed == r->h)
         return;
     for (size_t b = lo; b < hi; b++) {
-        const real *from = r->h + (t * r->B + b) * r->U;
+        const real *from = pa_rnn_h(r, t, b);
         real *to = r->fed + (t * r->B + b) * r->ldf;
-        if (r->joined)
-            to[r->U] = 1;
         if (!r->scale) {
             copy(to, from, r->U);
             continue;
@@ -57,84 +56,108 @@ static void feed(const pa_rnn *r, size_t t, size_t lo, size_t hi)
     }
 }
 
-/* Between (B, T, F), as it is outside, and (T, B, F) at row stride ld. What is left out
- * counts as 0. */
-static void turn(const pa_rnn *r, real *inside, size_t ld, real *outside, bool in)
+/* Where step t reads and writes outside. */
+static size_t outside(const pa_rnn *r, size_t t)
 {
-    for (size_t t = 0; t < r->T; t++) {
-        const size_t at = r->go_backwards ? r->T - 1 - t : t;
-        for (size_t b = 0; b < r->B; b++) {
-            real *i = inside + (t * r->B + b) * ld;
-            real *o = outside + (b * r->T + at) * r->F;
-            if (!in)
-                copy(o, i, r->F);
-            else if (pa_rnn_skips(r, t, b))
-                memset(i, 0, r->F * sizeof *i);
-            else
-                copy(i, o, r->F);
-        }
+    return r->go_backwards ? r->T - 1 - t : t;
+}
+
+/* The inputs of step t into xs, of rows [lo, hi); what is left out counts as 0. */
+static void take_in(const pa_rnn *r, size_t t, size_t lo, size_t hi)
+{
+    for (size_t b = lo; b < hi; b++) {
+        real *to = r->xs + (t * r->B + b) * r->ldx;
+        if (pa_rnn_skips(r, t, b))
+            memset(to, 0, r->F * sizeof *to);
+        else
+            copy(to, r->x + (b * r->T + outside(r, t)) * r->F, r->F);
+        if (r->joined)
+            to[r->F + r->U] = 1;
     }
 }
 
-static void start(real *to, const pa_tensor *from, size_t n)
+/* h[0], from a tensor or 0. */
+static void start(const pa_rnn *r)
 {
-    if (from)
-        memcpy(to, from->data, n * sizeof *to);
-    else
-        memset(to, 0, n * sizeof *to);
+    for (size_t b = 0; b < r->B; b++)
+        if (r->h0)
+            copy(pa_rnn_h(r, 0, b), (const real *)r->h0->data + b * r->U, r->U);
+        else
+            memset(pa_rnn_h(r, 0, b), 0, r->U * sizeof(real));
+    if (r->c && r->c0)
+        memcpy(r->c, r->c0->data, r->B * r->U * sizeof(real));
+    else if (r->c)
+        memset(r->c, 0, r->B * r->U * sizeof(real));
+    feed(r, 0, 0, r->B);
 }
 
 /* ---- forward -------------------------------------------------------------------------
  */
 
-typedef struct biased { /* z: where the product goes, (rows, N) */
-    const pa_rnn *r;
-    real *z;
-} biased;
-
 static void add_bias(void *arg, size_t row, size_t rows, size_t col, size_t cols)
 {
-    const biased *to = arg;
-    const size_t N = to->r->N;
-    PA_(pa_bias_add)(rows, cols, to->z + row * N + col, N, to->r->bias + col);
+    const pa_rnn *r = arg;
+    PA_(pa_bias_add)(rows, cols, r->z + row * r->ldz + col, r->ldz, r->sum + col);
 }
 
 static void leave_out(const pa_rnn *r, size_t t, size_t lo, size_t hi)
 {
-    const size_t step = r->B * r->U;
+    const size_t U = r->U, step = r->B * U;
     for (size_t b = lo; r->mask && b < hi; b++) {
         if (!pa_rnn_skips(r, t, b))
             continue;
-        const size_t at = t * step + b * r->U;
-        memcpy(r->h + at + step, r->h + at, r->U * sizeof(real));
+        copy(pa_rnn_h(r, t + 1, b), pa_rnn_h(r, t, b), U);
         if (r->c)
-            memcpy(r->c + at + step, r->c + at, r->U * sizeof(real));
+            copy(r->c + t * step + b * U + step, r->c + t * step + b * U, U);
     }
 }
 
-/* The recurrent part of step t: added to z[t], apart, or, joined, all of z[t]. */
+/* to += from (rows, U) times columns [M, ..) of recurrent, or all of [0, M). */
+static void add_recurrent(const pa_rnn *r, size_t rows, const real *from, bool last,
+                          real *to, size_t ldc)
+{
+    const size_t U = r->U, cols = last ? r->N - r->M : r->M;
+    if (r->packed)
+        PA_(pa_rnn_product)
+    (rows, cols, U, from, r->ldf, last ? r->packed_rec : r->packed,
+     PA_(pa_gemm_packed_size)(1, U), true, to, ldc);
+    else PA_(pa_gemm)(NULL, false, false, rows, cols, U, from, r->ldf,
+                      r->recurrent + (last ? r->M : 0), r->N, true, to, ldc, NULL);
+}
+
+/* Every row of c (rows, U) is bias. */
+static void fill(size_t rows, size_t U, real *c, size_t ldc, const real *bias)
+{
+    for (size_t i = 0; i < rows; i++)
+        copy(c + i * ldc, bias, U);
+}
+
+/* z of step t, and the product that is kept apart. */
 static void multiply(const pa_rnn *r, size_t t, size_t lo, size_t hi)
 {
-    const size_t rows = hi - lo, U = r->U, N = r->N;
-    const bool apart = r->kind->bias_rows == 2;
+    const size_t rows = hi - lo, U = r->U, F = r->F;
     const real *from = r->fed + (t * r->B + lo) * r->ldf;
-    real *to = apart ? r->product + lo * N : r->z + (t * r->B + lo) * N;
-    if (r->joined && t == 0 && !r->h0) {
-        PA_(pa_gemm)
-        (NULL, false, false, rows, N, r->F, from - r->F, r->ldx, r->kernel, N, false, to,
-         N, NULL);
-        PA_(pa_bias_add)(rows, N, to, N, r->bias);
-    } else if (r->joined) {
-        PA_(pa_gemm_packed)
-        (NULL, false, rows, N, r->ldx, from - r->F, r->ldx, r->packed, false, to, N,
-         NULL);
-    } else if (r->packed) {
-        PA_(pa_gemm_packed)
-        (NULL, false, rows, N, U, from, U, r->packed, !apart, to, N, NULL);
+    real *z = r->z + (t * r->B + lo) * r->ldz, *apart = r->product + lo * U;
+    if (!r->joined) {
+        add_recurrent(r, rows, from, false, z, r->ldz);
     } else {
-        PA_(pa_gemm)
-        (NULL, false, false, rows, N, U, from, U, r->recurrent, N, !apart, to, N, NULL);
+        const bool no_state = t == 0 && !r->h0 && F > 0;
+        PA_(pa_rnn_product)
+        (rows, r->M, no_state ? F : r->K, from - F, r->ldx, r->packed,
+         PA_(pa_gemm_packed_size)(1, r->K), false, z, r->ldz);
+        if (no_state)
+            PA_(pa_bias_add)(rows, r->M, z, r->ldz, r->sum);
     }
+    if (r->M == r->N)
+        return;
+    if (r->joined) {
+        fill(rows, U, z + r->M, r->ldz, r->sum + r->M);
+        PA_(pa_rnn_product)
+        (rows, U, F, from - F, r->ldx, r->packed_in, PA_(pa_gemm_packed_size)(1, F), true,
+         z + r->M, r->ldz);
+    }
+    fill(rows, U, apart, U, r->bias + r->N + r->M);
+    add_recurrent(r, rows, from, true, apart, U);
 }
 
 static void forward_chunk(void *arg, ptrdiff_t chunk, int worker)
@@ -143,15 +166,16 @@ static void forward_chunk(void *arg, ptrdiff_t chunk, int worker)
     size_t lo, hi;
     (void)worker;
     pa_chunk(r->B, ROWS, chunk, &lo, &hi);
-    for (size_t t = 0; t < r->T; t++) {
+    for (size_t t = 0; t < r->T && !pa_watch_stops(pa_watch_in_pool()); t++) {
+        if (r->joined)
+            take_in(r, t, lo, hi);
         multiply(r, t, lo, hi);
         r->kind->forward(r, t, lo, hi);
         leave_out(r, t, lo, hi);
         if (t + 1 < r->T)
             feed(r, t + 1, lo, hi);
-        const real *h = r->h + (t + 1) * r->B * r->U;
         for (size_t b = lo; b < hi; b++)
-            copy(r->y + (b * r->T + t) * r->U, h + b * r->U, r->U);
+            copy(r->y + (b * r->T + t) * r->U, pa_rnn_h(r, t + 1, b), r->U);
     }
 }
 
@@ -161,28 +185,42 @@ static void run(const pa_rnn *r, const pa_ctx *ctx, pa_task *task)
     pa_run(ctx, task, &copy, pa_chunks(r->B, ROWS));
 }
 
-/* Packs what all steps use; unless joined, makes the inputs' part of z for all steps. */
+/* Both kernels and the bias one below the other; what is kept apart, apart. */
+static void pack_joined(const pa_rnn *r)
+{
+    const size_t N = r->N, M = r->M, U = r->U, panel = PA_(pa_gemm_packed_size)(1, r->K);
+    real *p = r->packed;
+    PA_(pa_gemm_pack_b)(false, r->F, M, r->kernel, (ptrdiff_t)N, p, panel);
+    p += PA_(pa_gemm_packed_size)(1, r->F);
+    PA_(pa_gemm_pack_b)(false, U, M, r->recurrent, (ptrdiff_t)N, p, panel);
+    p += PA_(pa_gemm_packed_size)(1, U);
+    PA_(pa_gemm_pack_b)(false, 1, M, r->sum, (ptrdiff_t)N, p, panel);
+    PA_(pa_gemm_pack)(false, N - M, r->F, r->kernel + M, N, r->packed_in);
+    PA_(pa_gemm_pack)(false, N - M, U, r->recurrent + M, N, r->packed_rec);
+}
+
+/* What all steps use; unless joined, the inputs and their part of z for all steps. */
 static void prepare(pa_rnn *r, const pa_ctx *ctx)
 {
+    const size_t N = r->N, M = r->M, U = r->U;
+    for (size_t j = 0; j < N; j++)
+        r->sum[j] = M < N && j < M ? r->bias[j] + r->bias[N + j] : r->bias[j];
     if (r->joined) {
-        const size_t panel = PA_(pa_gemm_packed_size)(1, r->ldx);
-        real *p = r->packed;
-        PA_(pa_gemm_pack_b)(false, r->F, r->N, r->kernel, (ptrdiff_t)r->N, p, panel);
-        p += PA_(pa_gemm_packed_size)(1, r->F);
-        PA_(pa_gemm_pack_b)(false, r->U, r->N, r->recurrent, (ptrdiff_t)r->N, p, panel);
-        p += PA_(pa_gemm_packed_size)(1, r->U);
-        PA_(pa_gemm_pack_b)(false, 1, r->N, r->bias, (ptrdiff_t)r->N, p, panel);
+        pack_joined(r);
         return;
     }
-    biased all = {r, r->z};
-    const pa_gemm_epilogue epi = {add_bias, &all};
+    for (size_t t = 0; t < r->T; t++)
+        take_in(r, t, 0, r->B);
+    const pa_gemm_epilogue epi = {add_bias, r};
     PA_(pa_gemm)
-    (ctx->pool, false, false, r->T * r->B, r->N, r->F, r->xs, r->F, r->kernel, r->N,
-     false, r->z, r->N, &epi);
-    if (r->packs)
-        PA_(pa_gemm_pack)(false, r->N, r->U, r->recurrent, r->N, r->packed);
-    else
+    (ctx->pool, false, false, r->T * r->B, N, r->F, r->xs, r->F, r->kernel, N, false,
+     r->z, r->ldz, &epi);
+    if (r->packs) {
+        PA_(pa_gemm_pack)(false, M, U, r->recurrent, N, r->packed);
+        PA_(pa_gemm_pack)(false, N - M, U, r->recurrent + M, N, r->packed_rec);
+    } else {
         r->packed = NULL;
+    }
 }
 
 void PA_(pa_rnn_forward)(const pa_call *c, const pa_ctx *ctx, const pa_rnn_kind *kind)
@@ -191,15 +229,14 @@ void PA_(pa_rnn_forward)(const pa_call *c, const pa_ctx *ctx, const pa_rnn_kind 
     const size_t BU = r.B * r.U;
     if (r.B == 0)
         return;
+    r.x = c->in[0]->data;
     r.y = c->out[0]->data;
-    turn(&r, r.xs, r.ldx, c->in[0]->data, true);
-    start(r.h, r.h0, BU);
-    if (r.c)
-        start(r.c, r.c0, BU);
-    feed(&r, 0, 0, r.B);
+    start(&r);
     prepare(&r, ctx);
     run(&r, ctx, forward_chunk);
-    memcpy(c->out[1]->data, r.h + r.T * BU, BU * sizeof(real));
+    real *last = c->out[1]->data;
+    for (size_t b = 0; b < r.B; b++)
+        copy(last + b * r.U, pa_rnn_h(&r, r.T, b), r.U);
     if (r.c)
         memcpy(c->out[2]->data, r.c + r.T * BU, BU * sizeof(real));
 }
@@ -220,8 +257,9 @@ static void backward_rows(const pa_rnn *r, size_t t, size_t lo, size_t hi)
     const bool adds = r->kind->keeps_dh && !r->scale;
     real *to = r->scale ? r->product + lo * U : r->dh + lo * U;
     if (r->packed) {
-        PA_(pa_gemm_packed)
-        (NULL, false, rows, U, r->N, dz, r->D, r->packed, adds, to, U, NULL);
+        PA_(pa_rnn_product)
+        (rows, U, r->N, dz, r->D, r->packed, PA_(pa_gemm_packed_size)(1, r->N), adds, to,
+         U);
     } else {
         PA_(pa_gemm)
         (NULL, false, true, rows, U, r->N, dz, r->D, r->recurrent, r->N, adds, to, U,
@@ -236,6 +274,15 @@ static void backward_rows(const pa_rnn *r, size_t t, size_t lo, size_t hi)
         dh[i] = r->kind->keeps_dh ? dh[i] + to[i] * scale[i] : to[i] * scale[i];
 }
 
+/* What comes from outside at step t, row by row far apart: asked for a step ahead, it is
+ * there when it is needed. */
+static void fetch_grad(const pa_rnn *r, size_t t, size_t lo, size_t hi)
+{
+    for (size_t b = lo; b < hi; b++)
+        for (size_t j = 0; j < r->U; j += 64 / sizeof(real))
+            PA_PREFETCH(r->dy + (b * r->T + t) * r->U + j);
+}
+
 static void backward_chunk(void *arg, ptrdiff_t chunk, int worker)
 {
     const pa_rnn *r = arg;
@@ -244,6 +291,10 @@ static void backward_chunk(void *arg, ptrdiff_t chunk, int worker)
     pa_chunk(r->B, ROWS, chunk, &lo, &hi);
     for (size_t t = r->end; t-- > r->begin;) {
         size_t from = lo;
+        if (pa_watch_stops(pa_watch_in_pool()))
+            return;
+        if (t > 0)
+            fetch_grad(r, t - 1, lo, hi);
         for (size_t b = lo; r->mask && b < hi; b++) {
             if (!pa_rnn_skips(r, t, b))
                 continue;
@@ -264,45 +315,51 @@ static void backward_chunk(void *arg, ptrdiff_t chunk, int worker)
  * gates, the candidate's recurrent part and its input part. */
 static void weight_gradients(const pa_call *c, const pa_ctx *ctx, const pa_rnn *r)
 {
-    const size_t rows = (r->end - r->begin) * r->B, N = r->N, U = r->U, D = r->D;
-    const bool apart = r->kind->bias_rows == 2, add = r->end < r->T;
-    const size_t first = apart ? N - U : N; /* columns before those apart */
+    const size_t rows = (r->end - r->begin) * r->B, N = r->N, M = r->M, U = r->U;
+    const bool add = r->end < r->T;
     const real *xs = r->xs + r->begin * r->B * r->ldx;
     const real *fed = r->fed + r->begin * r->B * r->ldf;
     real *dk = c->din[1] ? c->din[1]->data : NULL;
     real *dr = c->din[2] ? c->din[2]->data : NULL;
     const bool both = r->joined && dk && dr == dk + r->F * N; /* as in a model's block */
+    /* before the first step there is no state, unless one is given */
+    const size_t none = r->begin == 0 && !r->h0 ? r->B : 0;
+    fed += none * r->ldf;
+    const real *dz = r->dz + none * r->D;
     if (dk)
         PA_(pa_gemm)
-    (ctx->pool, true, false, both ? r->F + U : r->F, first, rows, xs, r->ldx, r->dz, D,
+    (ctx->pool, true, false, both ? r->F + U : r->F, M, rows, xs, r->ldx, r->dz, r->D,
      add, dk, N, NULL);
-    if (dk && apart)
+    if (dk && M < N)
         PA_(pa_gemm)
-    (ctx->pool, true, false, r->F, U, rows, xs, r->ldx, r->dz + N, D, add, dk + first, N,
+    (ctx->pool, true, false, r->F, U, rows, xs, r->ldx, r->dz + N, r->D, add, dk + M, N,
      NULL);
-    /* before the first step there is no state, unless one is given */
-    const size_t none = r->begin == 0 && !r->h0 && r->kind->bias_rows == 1 ? r->B : 0;
     if (dr && !both)
         PA_(pa_gemm)
-    (ctx->pool, true, false, U, N, rows - none, fed + none * r->ldf, r->ldf,
-     r->dz + none * D, D, add, dr, N, NULL);
+    (ctx->pool, true, false, U, N, rows - none, fed, r->ldf, dz, r->D, add, dr, N, NULL);
+    if (dr && both && M < N)
+        PA_(pa_gemm)
+    (ctx->pool, true, false, U, U, rows - none, fed, r->ldf, dz + M, r->D, add, dr + M, N,
+     NULL);
 }
 
 static void input_gradients(const pa_call *c, const pa_ctx *ctx, const pa_rnn *r)
 {
-    const size_t rows = (r->end - r->begin) * r->B, N = r->N, U = r->U, D = r->D;
-    const bool apart = r->kind->bias_rows == 2;
-    const size_t first = apart ? N - U : N;
+    const size_t rows = (r->end - r->begin) * r->B, N = r->N, D = r->D;
     real *dxs = r->dxs + r->begin * r->B * r->F;
     if (!c->din[0])
         return;
     PA_(pa_gemm)
-    (ctx->pool, false, true, rows, r->F, first, r->dz, D, r->kernel, N, false, dxs, r->F,
+    (ctx->pool, false, true, rows, r->F, r->M, r->dz, D, r->kernel, N, false, dxs, r->F,
      NULL);
-    if (apart)
+    if (r->M < N)
         PA_(pa_gemm)
-    (ctx->pool, false, true, rows, r->F, U, r->dz + N, D, r->kernel + first, N, true, dxs,
-     r->F, NULL);
+    (ctx->pool, false, true, rows, r->F, r->U, r->dz + N, D, r->kernel + r->M, N, true,
+     dxs, r->F, NULL);
+    for (size_t t = r->begin; t < r->end; t++)
+        for (size_t b = 0; b < r->B; b++)
+            copy((real *)c->din[0]->data + (b * r->T + outside(r, t)) * r->F,
+                 r->dxs + (t * r->B + b) * r->F, r->F);
 }
 
 /* sums += the sums of dz's columns. */
@@ -371,7 +428,5 @@ void PA_(pa_rnn_backward)(const pa_call *c, const pa_ctx *ctx, const pa_rnn_kind
         memcpy(dh0->data, r.dh, BU * sizeof(real));
     if (dc0)
         memcpy(dc0->data, r.dc, BU * sizeof(real));
-    if (c->din[0])
-        turn(&r, r.dxs, r.F, c->din[0]->data, false);
     bias_gradient(c, &r);
 }

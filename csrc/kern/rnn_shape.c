@@ -61,26 +61,54 @@ static real *take(cursor *k, size_t a, size_t b, size_t c)
     return at;
 }
 
+static size_t most(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* n reals, up to a whole number of cache lines */
+static size_t align(size_t n)
+{
+    return pa_align(n * sizeof(real)) / sizeof(real);
+}
+
+static void lay_out_packed(pa_rnn *r, cursor *scratch)
+{
+    const size_t U = r->U, F = r->joined ? r->F : 0, last = r->N - r->M;
+    const size_t main = PA_(pa_gemm_packed_size)(r->M, r->K);
+    const size_t in = PA_(pa_gemm_packed_size)(last, F);
+    const size_t rec = PA_(pa_gemm_packed_size)(last, U);
+    const size_t back = PA_(pa_gemm_packed_size)(U, r->N);
+    r->packed = take(scratch, most(main + in + rec, back), 1, 1);
+    r->packed_in = r->packed ? r->packed + main : NULL;
+    r->packed_rec = r->packed ? r->packed_in + in : NULL;
+}
+
 static void lay_out(pa_rnn *r, cursor *saved, cursor *scratch)
 {
     const size_t B = r->B, T = r->T, U = r->U;
-    const size_t forward = PA_(pa_gemm_packed_size)(r->N, r->joined ? r->ldx : U);
-    const size_t backward = PA_(pa_gemm_packed_size)(U, r->N);
-    r->xs = take(saved, T, B, r->ldx);
-    r->h = take(saved, T + 1, B, U);
-    r->z = r->h ? r->h + B * U : NULL;
+    r->xs = take(saved, r->joined ? T + 1 : T, B, r->ldx);
+    if (r->joined && r->xs) {
+        r->xs += align(r->F) - r->F;
+        r->fed = r->xs + r->F;
+    }
+    if (!r->joined || r->scale || !r->kind->own_z)
+        r->h = take(saved, T + 1, B, U);
+    else
+        r->h = r->fed;
+    if (!r->joined)
+        r->fed = r->scale ? take(saved, T, B, U) : r->h;
     if (r->kind->own_z)
         r->z = take(saved, T, B, r->N);
-    if (r->joined)
-        r->fed = r->xs ? r->xs + r->F : NULL;
     else
-        r->fed = r->scale ? take(saved, T, B, U) : r->h;
+        r->z = r->h ? r->h + B * r->ldh : NULL;
     r->slope = r->plain ? NULL : take(saved, T, B, r->N);
     r->c = r->kind->states == 2 ? take(saved, T + 1, B, U) : NULL;
     r->part = r->kind->own_z ? take(saved, T, B, U) : NULL;
     r->part_slope = r->plain || r->kind->states < 2 ? NULL : take(saved, T, B, U);
-    r->packed = take(scratch, forward > backward ? forward : backward, 1, 1);
-    r->product = take(scratch, B, r->N, 1);
+    lay_out_packed(r, scratch);
+    r->sum = take(scratch, r->N, 1, 1);
+    r->product = take(scratch, B, U, 1);
     r->dz = take(scratch, r->block, B, r->D);
     r->dh = take(scratch, B, U, 1);
     r->dc = r->kind->states == 2 ? take(scratch, B, U, 1) : NULL;
@@ -100,6 +128,7 @@ static pa_rnn rnn_of(const pa_call *c, const pa_rnn_kind *kind)
                 .act = activation(c, 0)};
     r.N = (size_t)kind->gates * r.U;
     r.D = (size_t)kind->width * r.U;
+    r.M = kind->bias_rows == 2 ? r.N - r.U : r.N;
     r.plain = named(r.act, "tanh");
     if (kind->gates > 1) {
         r.gate_act = activation(c, 2);
@@ -113,15 +142,18 @@ static pa_rnn rnn_of(const pa_call *c, const pa_rnn_kind *kind)
     r.mask = in.mask ? in.mask->data : NULL;
     r.scale = in.scale ? in.scale->data : NULL;
     /* not a question of T: the parts of a sequence give the bits of the whole */
-    r.joined = r.B > 1 && kind->bias_rows == 1 &&
+    r.joined = r.B > 1 &&
                ((double)r.F + (double)r.U) * (double)r.N * sizeof(real) <= JOINED_BYTES;
     r.packs = r.joined || (r.T >= PACK_STEPS && r.B > 1);
     /* enough rows that adding to the weights' gradients once a block costs little */
     const size_t rows = r.F + r.U > BLOCK_ROWS ? r.F + r.U : BLOCK_ROWS;
     r.block = r.B == 0 ? 1 : (rows + r.B - 1) / r.B;
     r.block = r.block < r.T ? r.block : r.T;
-    r.ldx = r.joined ? r.F + r.U + 1 : r.F;
+    r.K = r.joined ? r.F + r.U + 1 : r.U;
+    r.ldx = r.joined ? align(r.F) + align(r.U + 1) : r.F;
     r.ldf = r.joined ? r.ldx : r.U;
+    r.ldh = r.scale || !kind->own_z ? r.U : r.ldf;
+    r.ldz = kind->own_z ? r.N : r.U;
     return r;
 }
 

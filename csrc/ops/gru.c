@@ -17,43 +17,36 @@
  * Source: Cho et al., EMNLP 2014; Chung et al., arXiv:1412.3555. */
 #include "kern/rnn.h"
 
-static void plain_row(const pa_rnn *r, size_t row, const real *product)
+/* h: before, next: after. In two loops: in one, each turn would wait for its reset gate,
+ * with nothing else to do. */
+static void plain_row(const pa_rnn *r, size_t row, const real *product, const real *h,
+                      real *next)
 {
-    const size_t U = r->U, N = 3 * U;
-    real *z = r->z + row * N;
-    const real *bias = r->bias + N, *h = r->h + row * U;
+    const size_t U = r->U;
+    real *z = r->z + row * 3 * U, *part = r->part + row * U;
+    for (size_t j = 0; j < 2 * U; j += VR_N) {
+        const int n = 2 * U - j < VR_N ? (int)(2 * U - j) : VR_N;
+        pa_rnn_store(z + j, pa_gate_sigmoid(pa_rnn_load(z + j, n)), n);
+    }
     for (size_t j = 0; j < U; j += VR_N) {
         const int n = pa_rnn_lanes(r, j);
-        vr in[3], rec[3];
-        for (size_t k = 0; k < 3; k++) {
-            in[k] = pa_rnn_load(z + k * U + j, n);
-            rec[k] = vr_add(pa_rnn_load(product + k * U + j, n),
-                            pa_rnn_load(bias + k * U + j, n));
-        }
-        vr update = pa_gate_sigmoid(vr_add(in[0], rec[0]));
-        vr reset = pa_gate_sigmoid(vr_add(in[1], rec[1]));
-        vr g = pa_gate_tanh(vr_fma(reset, rec[2], in[2]));
-        vr before = pa_rnn_load(h + j, n);
-        pa_rnn_store(z + j, update, n);
-        pa_rnn_store(z + U + j, reset, n);
+        vr q = pa_rnn_load(product + j, n), reset = pa_rnn_load(z + U + j, n);
+        vr g = pa_gate_tanh(vr_fma(reset, q, pa_rnn_load(z + 2 * U + j, n)));
+        vr update = pa_rnn_load(z + j, n), before = pa_rnn_load(h + j, n);
         pa_rnn_store(z + 2 * U + j, g, n);
-        pa_rnn_store(r->part + row * U + j, rec[2], n);
-        pa_rnn_store(r->h + (row + r->B) * U + j, vr_fma(update, vr_sub(before, g), g),
-                     n);
+        pa_rnn_store(part + j, q, n);
+        pa_rnn_store(next + j, vr_fma(update, vr_sub(before, g), g), n);
     }
 }
 
-static void any_row(const pa_rnn *r, size_t row, const real *product)
+static void any_row(const pa_rnn *r, size_t row, const real *product, const real *h,
+                    real *next)
 {
     const size_t U = r->U, N = 3 * U;
     real *z = r->z + row * N, *slope = r->slope + row * N, *q = r->part + row * U;
-    const real *bias = r->bias + N, *h = r->h + row * U;
-    real *next = r->h + (row + r->B) * U;
-    for (size_t j = 0; j < 2 * U; j++)
-        z[j] += product[j] + bias[j];
     PA_(pa_rnn_activate)(r->gate_act, z, slope, 2 * U);
     for (size_t j = 0; j < U; j++) {
-        q[j] = product[2 * U + j] + bias[2 * U + j];
+        q[j] = product[j];
         z[2 * U + j] += z[U + j] * q[j];
     }
     PA_(pa_rnn_activate)(r->act, z + 2 * U, slope + 2 * U, U);
@@ -63,29 +56,35 @@ static void any_row(const pa_rnn *r, size_t row, const real *product)
 
 static void step(const pa_rnn *r, size_t t, size_t lo, size_t hi)
 {
-    for (size_t b = lo; b < hi; b++)
+    for (size_t b = lo; b < hi; b++) {
+        const real *product = r->product + b * r->U, *h = pa_rnn_h(r, t, b);
         if (r->plain)
-            plain_row(r, t * r->B + b, r->product + b * r->N);
+            plain_row(r, t * r->B + b, product, h, pa_rnn_h(r, t + 1, b));
         else
-            any_row(r, t * r->B + b, r->product + b * r->N);
+            any_row(r, t * r->B + b, product, h, pa_rnn_h(r, t + 1, b));
+    }
 }
 
 PA_INLINE void row_back(const pa_rnn *r, size_t t, size_t b, const bool plain)
 {
     const size_t U = r->U, row = t * r->B + b;
     const real *z = r->z + row * 3 * U, *slope = plain ? NULL : r->slope + row * 3 * U;
+    const real *h = pa_rnn_h(r, t, b);
     real *dz = pa_rnn_dz(r, t, b);
     for (size_t j = 0; j < U; j += VR_N) {
         const int n = pa_rnn_lanes(r, j);
         vr gate[3], ds[3];
         for (int k = 0; k < 3; k++) {
             const size_t at = (size_t)k * U + j;
+            PA_PREFETCH(z + at + 6 * U);
             gate[k] = pa_rnn_load(z + at, n);
             ds[k] = plain ? (k == 2 ? pa_gate_dtanh(gate[k]) : pa_gate_dsigmoid(gate[k]))
                           : pa_rnn_load(slope + at, n);
         }
+        PA_PREFETCH(h + j + 2 * r->ldh);
+        PA_PREFETCH(r->part + row * U + j + 2 * U);
         vr dh = pa_rnn_grad(r, t, b, j, n);
-        vr before = pa_rnn_load(r->h + row * U + j, n);
+        vr before = pa_rnn_load(h + j, n);
         vr q = pa_rnn_load(r->part + row * U + j, n);
         vr dg = vr_mul(vr_fnma(dh, gate[0], dh), ds[2]);
         pa_rnn_store(dz + j, vr_mul(vr_mul(dh, vr_sub(before, gate[2])), ds[0]), n);

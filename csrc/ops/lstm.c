@@ -15,7 +15,9 @@
  * Cummins, Neural Computation 12, 2000 (the forget gate). */
 #include "kern/rnn.h"
 
-/* z: the row's four gates, c: its cell before, next: its cell after. */
+/* z: the row's four gates, c: its cell before, next: its cell after. In two loops: in
+ * one, each turn would wait for tanh of the cell behind its gates, with nothing else to
+ * do. */
 static void plain_row(const pa_rnn *r, real *z, const real *c, real *next, real *part,
                       real *h)
 {
@@ -26,15 +28,17 @@ static void plain_row(const pa_rnn *r, real *z, const real *c, real *next, real 
         vr f = pa_gate_sigmoid(pa_rnn_load(z + U + j, n));
         vr g = pa_gate_tanh(pa_rnn_load(z + 2 * U + j, n));
         vr o = pa_gate_sigmoid(pa_rnn_load(z + 3 * U + j, n));
-        vr cell = vr_fma(f, pa_rnn_load(c + j, n), vr_mul(i, g));
-        vr tc = pa_gate_tanh(cell);
         pa_rnn_store(z + j, i, n);
         pa_rnn_store(z + U + j, f, n);
         pa_rnn_store(z + 2 * U + j, g, n);
         pa_rnn_store(z + 3 * U + j, o, n);
-        pa_rnn_store(next + j, cell, n);
+        pa_rnn_store(next + j, vr_fma(f, pa_rnn_load(c + j, n), vr_mul(i, g)), n);
+    }
+    for (size_t j = 0; j < U; j += VR_N) {
+        const int n = pa_rnn_lanes(r, j);
+        vr tc = pa_gate_tanh(pa_rnn_load(next + j, n));
         pa_rnn_store(part + j, tc, n);
-        pa_rnn_store(h + j, vr_mul(o, tc), n);
+        pa_rnn_store(h + j, vr_mul(pa_rnn_load(z + 3 * U + j, n), tc), n);
     }
 }
 
@@ -60,9 +64,9 @@ static void step(const pa_rnn *r, size_t t, size_t lo, size_t hi)
         const size_t row = t * r->B + b, after = row + r->B;
         if (r->plain)
             plain_row(r, r->z + row * 4 * U, r->c + row * U, r->c + after * U,
-                      r->part + row * U, r->h + after * U);
+                      r->part + row * U, pa_rnn_h(r, t + 1, b));
         else
-            any_row(r, row, r->c + row * U, r->c + after * U, r->h + after * U);
+            any_row(r, row, r->c + row * U, r->c + after * U, pa_rnn_h(r, t + 1, b));
     }
 }
 
@@ -77,9 +81,12 @@ PA_INLINE void row_back(const pa_rnn *r, size_t t, size_t b, const bool plain)
         for (int k = 0; k < 4; k++) {
             const size_t at = (size_t)k * U + j;
             gate[k] = pa_rnn_load(z + at, n);
+            PA_PREFETCH(z + at + 8 * U);
             ds[k] = plain ? (k == 2 ? pa_gate_dtanh(gate[k]) : pa_gate_dsigmoid(gate[k]))
                           : pa_rnn_load(slope + at, n);
         }
+        PA_PREFETCH(r->part + row * U + j + 2 * U);
+        PA_PREFETCH(r->c + row * U + j + 2 * U);
         vr tc = pa_rnn_load(r->part + row * U + j, n);
         vr dtc = plain ? pa_gate_dtanh(tc) : pa_rnn_load(r->part_slope + row * U + j, n);
         vr dh = pa_rnn_grad(r, t, b, j, n);
