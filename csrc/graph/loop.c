@@ -16,9 +16,22 @@ static bool can_bind(const pa_feed *f, const pa_tensor *to, const int64_t *order
     size_t bytes = pa_dtype_size(to->dtype);
     bool same = (f->dtype == PA_SRC_F32 && to->dtype == PA_F32) ||
                 (f->dtype == PA_SRC_F64 && to->dtype == PA_F64);
-    return same && !order && !f->reject_nan &&
-           f->row_step == (ptrdiff_t)(row_size(to) * bytes) &&
+    return same && !order && f->row_step == (ptrdiff_t)(row_size(to) * bytes) &&
            (uintptr_t)f->data % bytes == 0;
+}
+
+static bool holds_nan(const void *data, pa_dtype dtype, size_t n)
+{
+    const double *d = data;
+    const float *f = data;
+    bool found = false;
+    if (dtype == PA_F64)
+        for (size_t i = 0; i < n; i++)
+            found |= d[i] != d[i];
+    else
+        for (size_t i = 0; i < n; i++)
+            found |= f[i] != f[i];
+    return found;
 }
 
 static pa_status feed(const pa_loop_args *a, pa_program *p, int64_t first, int64_t rows,
@@ -28,8 +41,11 @@ static pa_status feed(const pa_loop_args *a, pa_program *p, int64_t first, int64
         const pa_feed *f = &a->feeds[i];
         pa_tensor *to = pa_program_input(p, i);
         if (can_bind(f, to, a->order)) {
-            pa_program_bind(p, i, (const char *)f->data + first * f->row_step);
-            continue;
+            const char *data = (const char *)f->data + first * f->row_step;
+            if (!f->reject_nan || !holds_nan(data, to->dtype, to->size)) {
+                pa_program_bind(p, i, data);
+                continue;
+            } /* otherwise it fails below, where rows have numbers */
         }
         pa_program_bind(p, i, NULL);
         pa_status status = pa_feed_rows(f, to, rows, a->order, first, err);
