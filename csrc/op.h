@@ -105,15 +105,13 @@ typedef struct pa_map {
     pa_loop *vjp;   /* (dy, x[, p]) -> dx = dy f'(x), rounded once */
     pa_loop *f_and_grad; /* (x[, p]) -> y, f'(x); one pass */
     bool has_param; /* p is attribute 0 */
-    pa_loop *quick; /* NULL, or f_and_grad to 2 ULP on contiguous arrays, for kernels that
-                     * fuse it into training */
+    /* NULL, or a pass for kernels that finish a layer in it: over a block of a matrix,
+     * y = f(y + bias) and slope = f'(y + bias). y, slope: (rows, cols) at row stride ld;
+     * bias: (cols), or NULL for none. */
+    void (*quick)(size_t rows, size_t cols, void *y, void *slope, size_t ld,
+                  const void *bias);
+    bool exact; /* quick: to the last bit, and slope may be NULL; else within 2 ULP */
 } pa_map;
-
-/* What a kernel runs that computes a layer and keeps the slope for backward. */
-static inline pa_loop *pa_map_both(const pa_map *m)
-{
-    return m->quick ? m->quick : m->f_and_grad;
-}
 
 /* ---- the operator ---------------------------------------------------------------- */
 

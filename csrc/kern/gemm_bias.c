@@ -4,6 +4,7 @@
 #include "kern/gemm_tile.h"
 
 enum {
+    FEW = 4,                /* columns */
     VECS = 4,               /* vectors of columns summed side by side */
     MIN_PARALLEL = 1 << 16, /* elements; some 10 us */
     MIN_CHUNK = 1 << 14,    /* elements */
@@ -13,6 +14,12 @@ void PA_(pa_bias_add)(size_t rows, size_t cols, real *c, size_t ldc, const real 
 {
     const size_t whole = cols - cols % VR_N;
     const int rest = (int)(cols - whole);
+    if (cols <= FEW) { /* numbers just stored one by one are not to be had as a vector */
+        for (size_t i = 0; i < rows; i++, c += ldc)
+            for (size_t j = 0; j < cols; j++)
+                c[j] += bias[j];
+        return;
+    }
     for (size_t i = 0; i < rows; i++, c += ldc) {
         for (size_t j = 0; j < whole; j += VR_N)
             vr_store(c + j, vr_add(vr_load(c + j), vr_load(bias + j)));

@@ -4,7 +4,8 @@
  *     vd f(vd x)            the function; f(x, p) where MAP_PARAM is defined
  *     vd df(vd x)           its derivative in x
  *     void f_df(vd x, vd *y, vd *dy)      optional, with MAP_BOTH: both in one pass
- *     MAP_QUICK             optional, the name of a pa_loop for pa_map's `quick`
+ *     MAP_QUICK             optional, the name of pa_map's `quick` (see kern/quick.h)
+ *     MAP_EXACT             defined if that is exact
  * (over vr where MAP_IN_REAL is defined: operators that need no more than their dtype)
  * and gets `map`, the four loops of op.h, and PA_MAP_MEMBERS for its pa_op.
  *
@@ -290,9 +291,14 @@ static void loop_f_df(char **args, const ptrdiff_t *n, const ptrdiff_t *steps, v
 #ifndef MAP_QUICK
 #define MAP_QUICK NULL
 #endif
+#ifdef MAP_EXACT
+#define MAP_QUICK_EXACT true
+#else
+#define MAP_QUICK_EXACT false
+#endif
 
-static const pa_map map = {loop_f,    loop_df,       loop_vjp,
-                           loop_f_df, MAP_HAS_PARAM, MAP_QUICK};
+static const pa_map map = {loop_f,        loop_df,   loop_vjp,       loop_f_df,
+                           MAP_HAS_PARAM, MAP_QUICK, MAP_QUICK_EXACT};
 
 /* What every map operator's pa_op has in common. */
 #define PA_MAP_MEMBERS                                                                   \

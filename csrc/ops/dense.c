@@ -111,25 +111,12 @@ typedef struct finish {
     pa_fused act;
 } finish;
 
-/* The activation of n neighbouring elements. */
-static void activate(const finish *f, size_t at, size_t n)
-{
-    pa_fused_run(&f->act, f->y + at, f->slope ? f->slope + at : NULL, n);
-}
-
 static void finish_block(void *arg, size_t row, size_t rows, size_t col, size_t cols)
 {
     const finish *f = arg;
     const size_t at = row * f->N + col;
-    if (f->bias)
-        PA_(pa_bias_add)(rows, cols, f->y + at, f->N, f->bias + col);
-    if (!f->act.op)
-        return;
-    if (cols == f->N)
-        activate(f, at, rows * cols);
-    else
-        for (size_t i = 0; i < rows; i++)
-            activate(f, at + i * f->N, cols);
+    pa_fused_block(&f->act, rows, cols, f->y + at, f->slope ? f->slope + at : NULL, f->N,
+                   f->bias ? f->bias + col : NULL);
 }
 
 static void forward(const pa_call *c, const pa_ctx *ctx)
@@ -143,12 +130,10 @@ static void forward(const pa_call *c, const pa_ctx *ctx)
     const pa_gemm_epilogue *epi = f.bias || f.act.op ? &finish_it : NULL;
     if (c->prepared)
         PA_(pa_gemm_packed)
-        (ctx->pool, false, s.M, s.N, s.K, c->in[0]->data, s.K, c->prepared, false, f.y,
-         s.N, epi);
-    else
-        PA_(pa_gemm)
-        (ctx->pool, false, false, s.M, s.N, s.K, c->in[0]->data, s.K, c->in[1]->data, s.N,
-         false, f.y, s.N, epi);
+    (ctx->pool, false, s.M, s.N, s.K, c->in[0]->data, s.K, c->prepared, false, f.y, s.N,
+     epi);
+    else PA_(pa_gemm)(ctx->pool, false, false, s.M, s.N, s.K, c->in[0]->data, s.K,
+                      c->in[1]->data, s.N, false, f.y, s.N, epi);
 }
 
 /* ---- backward
@@ -163,12 +148,12 @@ static void backward(const pa_call *c, const pa_ctx *ctx)
     PA_(pa_bias_grad)(ctx->pool, s.M, s.N, c->dout[0]->data, slope, c->scratch, db);
     if (c->din[1]) /* (K, M) (M, N) */
         PA_(pa_gemm)
-        (ctx->pool, true, false, s.K, s.N, s.M, c->in[0]->data, s.K, dz, s.N, false,
-         c->din[1]->data, s.N, NULL);
+    (ctx->pool, true, false, s.K, s.N, s.M, c->in[0]->data, s.K, dz, s.N, false,
+     c->din[1]->data, s.N, NULL);
     if (c->din[0]) /* (M, N) (N, K) */
         PA_(pa_gemm)
-        (ctx->pool, false, true, s.M, s.K, s.N, dz, s.N, c->in[1]->data, s.N, false,
-         c->din[0]->data, s.K, NULL);
+    (ctx->pool, false, true, s.M, s.K, s.N, dz, s.N, c->in[1]->data, s.N, false,
+     c->din[0]->data, s.K, NULL);
 }
 
 const pa_op PA_(pa_op_dense) = {

@@ -73,25 +73,12 @@ static pa_dd exact_df(double x)
 
 #ifdef PA_GATE_QUICK
 
-static void quick(char **args, const ptrdiff_t *n, const ptrdiff_t *steps, void *data)
+PA_INLINE void quick_vectors(const int n, const vr *x, vr *y, vr *slope)
 {
-    const real *x = (const real *)args[0];
-    real *y = (real *)args[1], *slope = (real *)args[2];
-    ptrdiff_t i = 0;
-    vr dy;
-    (void)steps, (void)data;
-    for (; i + VR_N <= *n; i += VR_N) {
-        vr_store(y + i, pa_gate_tanh_both(vr_load(x + i), &dy));
-        vr_store(slope + i, dy);
-    }
-    const int rest = (int)(*n - i);
-    if (rest > 0) {
-        vr_store_n(y + i, pa_gate_tanh_both(vr_load_n(x + i, rest), &dy), rest);
-        vr_store_n(slope + i, dy, rest);
-    }
+    pa_gate_tanh_both_many(n, x, y, slope);
 }
 
-#define MAP_QUICK quick
+#include "kern/quick.h"
 #endif
 #endif
 
