@@ -111,6 +111,7 @@ def test_max_pooling_of_nan_and_ties():
     assert kernel.item() == -2
 
 
+@pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("image", "kernel", "attrs", "window", "fused"), [
     ((5, 28, 28, 1), (5, 5, 1, 6), {"activation": "relu", "padding": (2,) * 4}, {}, True),
@@ -122,12 +123,15 @@ def test_max_pooling_of_nan_and_ties():
     ((3, 9, 9, 4), (3, 3, 4, 4), {}, {"padding": (1, 0, 0, 0)}, False),
 ])  # fmt: skip
 def test_pooling_in_the_convolution_s_call_changes_no_bit(
-    image, kernel, attrs, window, fused, dtype
+    image, kernel, attrs, window, fused, dtype, ties
 ):
     """A program does what the tape does in two calls in one, unless somebody else reads the
     convolution's result."""
     inputs = [normal(s, "pooled", s).astype(dtype) for s in (image, kernel, kernel[3:])]
     window = {"size": (2, 2), **window}
+    if ties:  # whole numbers, and few of the kernel: many results of a window are equal
+        inputs = [np.round(a) for a in inputs]
+        inputs[1][1:] = inputs[1][:, 1:] = 0
 
     def chain(owner: Any, values: Any) -> Any:
         y = owner.apply("conv2d", values, attrs)
@@ -273,6 +277,13 @@ def test_normalizations_by_their_definitions():
     x = normal((4, 3, 5, 6), "norm", scale=3.0) + 2
     near(layers.LayerNormalization()(x), standard(x, (3,)))
     near(layers.LayerNormalization(axis=1)(x), standard(x, (1,)))
+    both = layers.LayerNormalization(axis=[-1, 1])
+    near(both(x), standard(x, (1, 3)))
+    gamma = normal((3, 6), "gamma")
+    both.set_weights([gamma, np.ones((3, 6))])
+    near(both(x), standard(x, (1, 3)) * gamma[:, None] + 1)
+    near(layers.LayerNormalization(axis=(1, 2, 3))(x), standard(x, (1, 2, 3)))
+    assert layers.LayerNormalization.from_config(both.get_config()).axis == (-1, 1)
     groups = standard(x.reshape(4, 3, 5, 2, 3), (1, 2, 4)).reshape(x.shape)
     near(layers.GroupNormalization(2)(x), groups)
     near(layers.GroupNormalization(2, axis=1)(swapped(x)), swapped(groups))
@@ -373,6 +384,11 @@ def test_zero_padding_and_up_sampling():
     assert layer.compute_output_shape((None, 7, 10, 4)) == (None, *large.shape[1:])
     first = layers.UpSampling2D((2, 3), data_format="channels_first")
     near(first(swapped(IMAGES)), swapped(large))
+    line = np.array([1.0, 3.0, 2.0]).reshape(1, 3, 1, 1)
+    smooth = layers.UpSampling2D((2, 1), interpolation="bilinear")
+    near(smooth(line).ravel(), [1, 1.5, 2.5, 2.75, 2.25, 2])
+    near(smooth(line.transpose(0, 2, 1, 3)), [[[[1.0], [3.0], [2.0]]] * 2])
+    assert smooth.from_config(smooth.get_config()).interpolation == "bilinear"
     near(layers.UpSampling1D(2)(IMAGES[0]), IMAGES[0].repeat(2, axis=1))
     for made in (layers.ZeroPadding2D(2), layers.ZeroPadding1D(2), layers.UpSampling1D(3), layer):
         assert type(made).from_config(made.get_config()).get_config() == made.get_config()
@@ -382,6 +398,11 @@ def test_zero_padding_and_up_sampling():
     (lambda: layers.BatchNormalization(momentum=1.5), ValueError, "momentum"),
     (lambda: layers.BatchNormalization(axis=0)(IMAGES), ValueError, "axis 0"),
     (lambda: layers.LayerNormalization(axis=4)(IMAGES), ValueError, "axis 4"),
+    (lambda: layers.LayerNormalization(axis=(1, 0))(IMAGES), ValueError, "axis (1, 0)"),
+    (lambda: layers.LayerNormalization(axis=(1, -3))(IMAGES), ValueError, "an axis twice"),
+    (lambda: layers.LayerNormalization(axis=()), ValueError, "got none"),
+    (lambda: layers.LayerNormalization(axis=(1, "a")), TypeError, "axis must be an integer"),
+    (lambda: layers.LayerNormalization(axis=None), TypeError, "axis must be an integer"),
     (lambda: layers.LayerNormalization(epsilon=0), ValueError, "epsilon"),
     (lambda: layers.GroupNormalization(3)(IMAGES), ValueError, "3 groups"),
     (lambda: layers.GroupNormalization(0), ValueError, "groups"),
@@ -390,6 +411,7 @@ def test_zero_padding_and_up_sampling():
     (lambda: layers.ZeroPadding1D("a"), (TypeError, ValueError), "padding"),
     (lambda: layers.UpSampling2D(0), ValueError, "size must be at least 1, got 0"),
     (lambda: layers.UpSampling2D()(IMAGES[0]), ValueError, "expected 4 axes"),
+    (lambda: layers.UpSampling2D(interpolation="cubic"), ValueError, "interpolation"),
     (lambda: ops.moving_average(np.ones(3), np.ones(3)), TypeError, "only in a Program"),
 ])  # fmt: skip
 def test_normalization_and_padding_that_cannot_be(make, kind, words):

@@ -55,13 +55,59 @@ def replaced(text, old, new):
     return text.replace(old, new)
 
 
+# Faults of convolutions and pooling, each there when its environment variable is: one build
+# serves all that the same tests are to find one by one.
+#   name: (file, what is there, what is planted, test file, tests, what must fail)
+LAST = """if (PLANTED) {
+        x += (rows - 1) * row + (cols - 1) * pixel;
+        dx += (rows - 1) * row + (cols - 1) * pixel;
+        row = 0 - row;
+        pixel = 0 - pixel;
+    }"""
+GRADIENT, FORWARD = "test_gradient", "test_forward"
+POOLED = "test_pooling_in_the_convolution_s_call_changes_no_bit"
+SWITCHED = {
+    # a gradient of the image that forgets the stride along the row
+    "stride": ("kern/conv.c", "ox * g->sw + kx * g->dw", "ox * (PLANTED ? 1 : g->sw) + kx * g->dw",
+               "test_ops.py", GRADIENT, "conv2d"),
+    # an image that loses a column of its padding
+    "padding": ("kern/conv_frame.h", "real *to = frame + ((i + g->top) * g->Wp + g->left)",
+                "real *to = frame + ((i + g->top) * g->Wp + g->left - (PLANTED && g->left))",
+                "test_ops.py", FORWARD, "conv2d"),
+    # a group that begins where its results do
+    "group": ("kern/conv.c", "group * g->Cg + t->c", "group * (PLANTED ? g->Og : g->Cg) + t->c",
+              "test_ops.py", FORWARD, "conv2d"),
+    # the gradient of the image as a convolution, with a kernel that is not turned
+    "turn": ("kern/conv_flip.c", "(taps - 1 - k)", "(PLANTED ? k : taps - 1 - k)",
+             "test_ops.py", GRADIENT, "conv2d"),
+    # the lowest pixel of a column of mostly zeros does not reach its last row
+    "column": ("kern/conv_sparse.c", "oy < g->OH && o < s->O", "oy + !!PLANTED < g->OH && o < s->O",
+               "test_images.py", "test_gradients_where_few_places_of_dz_are_not_zero", ""),
+    # max-pooling whose gradient goes to the last of the largest: by itself, and inside a
+    # convolution's call
+    "last": ("ops/max_pool2d.c", "const vrm lost = vr_ne(top, top);",
+             f"const vrm lost = vr_ne(top, top); {LAST}", "test_ops.py", GRADIENT, "max_pool2d"),
+    "place": ("kern/conv_pool.c", "vr_gt(v, top)", "(PLANTED ? vr_le(top, v) : vr_gt(v, top))",
+              "test_images.py", POOLED, ""),
+    "plane": ("kern/conv_grey.c", "vr_gt(v, *top)", "(PLANTED ? vr_le(*top, v) : vr_gt(v, *top))",
+              "test_images.py", POOLED, ""),
+}  # fmt: skip
+
+
+def plant_switched(csrc):
+    for name, (file, old, new, *_) in SWITCHED.items():
+        pair = old, new.replace("PLANTED", f'getenv("PLANTED_{name}")')
+        edited(csrc, file, lambda t, pair=pair: "#include <stdlib.h>\n" + replaced(t, *pair))
+
+
+def edited(csrc, name, change):
+    path = csrc / name
+    path.write_text(change(path.read_text()))
+
+
 def plant(csrc):
     """Writes the faults into a copy of csrc."""
-
-    def edit(name, change):
-        path = csrc / name
-        path.write_text(change(path.read_text()))
-
+    edit = partial(edited, csrc)
     swish = "1 / (1 + exp(-z)) * (1 - 1 / (1 + exp(-z)))"  # s (1 - s) alone
     edit("ops/map/silu.c",
          lambda t: replace_function(t, "df", ", vd beta", f"((void)beta, {swish})"))  # fmt: skip
@@ -101,10 +147,8 @@ def plant(csrc):
     edit("graph/loop.c", lambda t: replaced(replaced(t, count, ""), step, count + step))
 
 
-@pytest.fixture(scope="session")
-def planted(core_library, tmp_path_factory):
+def build_planted(tree, plant):
     """A folder with a faulty pyact."""
-    tree = tmp_path_factory.mktemp("planted")
     for name in ("setup.py", "pyproject.toml"):
         shutil.copy2(ROOT / name, tree / name)
     for name in ("csrc", "pyact"):
@@ -118,13 +162,25 @@ def planted(core_library, tmp_path_factory):
     return tree / "lib"
 
 
-def failures(planted, file, words):
+@pytest.fixture(scope="session")
+def planted(core_library, tmp_path_factory):
+    return build_planted(tmp_path_factory.mktemp("planted"), plant)
+
+
+@pytest.fixture(scope="session")
+def switched(core_library, tmp_path_factory):
+    """Its faults are there when they are switched on."""
+    return build_planted(tmp_path_factory.mktemp("switched"), plant_switched)
+
+
+def failures(planted, file, words, **switches):
     """The tests of a file that fail on the faulty pyact, as {function: {parameters}}."""
     env = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(map(str, (planted, ROOT / "tests"))),
         "PYTHONSAFEPATH": "1",
         "PYACT_TEST_ONE_ISA": "1",
+        **switches,
     }
     command = [
         sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull,
@@ -188,6 +244,16 @@ def test_nothing_else_is_found(failed):
     blamed = {p.split("-")[-1] for p in named}
     recurrent = {"lstm", "simple_rnn", "gru"}
     assert blamed <= {"silu", "gelu", "softsign", "transpose", "dense", *recurrent}, failed
+
+
+@pytest.mark.parametrize("name", SWITCHED)
+def test_a_fault_of_a_convolution_is_found(switched, name):
+    *_, file, test, op = SWITCHED[name]
+    words = f"{test} and {op}" if op else test
+    assert failures(switched, file, words) == {}
+    found = failures(switched, file, words, **{f"PLANTED_{name}": "1"})
+    assert test in found
+    assert not op or {f"float32-{op}", f"float64-{op}"} <= found[test]
 
 
 def test_a_step_counted_before_it_is_done_is_found(planted):
