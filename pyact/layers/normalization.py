@@ -35,55 +35,64 @@ def _moments(x: Any, axes: tuple[int, ...]) -> tuple[Any, Any]:
 class _Normalization(Layer):
     """What the three share: gamma and beta along `axis`."""
 
+    axis: int | tuple[int, ...]
+
     def __init__(
-        self, axis: int, epsilon: float, center: bool, scale: bool, beta_initializer: Any,
-        gamma_initializer: Any, **keywords: Any,
+        self, axis: int | tuple[int, ...], epsilon: float, center: bool, scale: bool,
+        beta_initializer: Any, gamma_initializer: Any, **keywords: Any,
     ) -> None:  # fmt: skip
         super().__init__(**keywords)
-        self.axis = whole("axis", axis)
+        self.axis = axis if isinstance(axis, tuple) else whole("axis", axis)
         self.epsilon = real("epsilon", epsilon, above=0)
         self.center, self.scale = bool(center), bool(scale)
         self.beta_initializer = initializers.get(beta_initializer)
         self.gamma_initializer = initializers.get(gamma_initializer)
 
+    def _places(self, shape: Shape) -> tuple[int, ...]:
+        """The axes, counted from the front, in order."""
+        rank, given = len(shape), self.axis if isinstance(self.axis, tuple) else (self.axis,)
+        found = sorted(axis + rank if axis < 0 else axis for axis in given)
+        for at in found:
+            if rank < 2 or not 1 <= at < rank or shape[at] is None:
+                raise ValueError(
+                    f"layer {self.name!r}: axis {self.axis} of inputs of shape {shape}: expected "
+                    "an axis behind the batch, of known length"
+                )
+        if len(set(found)) < len(given):
+            raise ValueError(f"layer {self.name!r}: axis {self.axis} names an axis twice")
+        return tuple(found)
+
     def _features(self, shape: Shape) -> tuple[int, int]:
         """The axis, counted from the front, and its length."""
-        rank = len(shape)
-        at = self.axis + rank if self.axis < 0 else self.axis
-        if rank < 2 or not 1 <= at < rank or shape[at] is None:
-            raise ValueError(
-                f"layer {self.name!r}: axis {self.axis} of inputs of shape {shape}: expected an "
-                "axis behind the batch, of known length"
-            )
+        (at,) = self._places(shape)
         return at, int(shape[at] or 0)
 
     def weight_specs(self, input_shape: Shape) -> list[WeightSpec]:
-        _, n = self._features(input_shape)
+        size = tuple(int(input_shape[at] or 0) for at in self._places(input_shape))
         found = []
         if self.scale:
-            found.append(WeightSpec("gamma", (n,), self.gamma_initializer))
+            found.append(WeightSpec("gamma", size, self.gamma_initializer))
         if self.center:
-            found.append(WeightSpec("beta", (n,), self.beta_initializer))
+            found.append(WeightSpec("beta", size, self.beta_initializer))
         return found
 
-    def _along(self, v: Any, rank: int, at: int) -> Any:
-        """v (n,) so that it broadcasts along the axis."""
-        if at == rank - 1:
+    def _along(self, v: Any, shape: Shape) -> Any:
+        """v so that it broadcasts along the axes of `shape`."""
+        places = self._places(shape)
+        if places == tuple(range(places[0], len(shape))):
             return v
-        shape = (v.shape[0], *(1,) * (rank - 1 - at))
-        return _core.apply("reshape", (v,), {"shape": shape})
+        wide = tuple(shape[k] if k in places else 1 for k in range(places[0], len(shape)))
+        return _core.apply("reshape", (v,), {"shape": wide})
 
     def _scaled(self, y: Any) -> Any:
-        at, _ = self._features(y.shape)
-        rank = len(y.shape)
         if self.scale:
-            y = _core.apply("multiply", (y, self._along(self.gamma, rank, at)))
+            y = _core.apply("multiply", (y, self._along(self.gamma, y.shape)))
         if self.center:
-            y = _core.apply("add", (y, self._along(self.beta, rank, at)))
+            y = _core.apply("add", (y, self._along(self.beta, y.shape)))
         return y
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        self._features(input_shape)
+        self._places(input_shape)
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
@@ -149,8 +158,8 @@ class BatchNormalization(_Normalization):
         at, n = self._features(x.shape)
         rank = len(x.shape)
         if not training or not self._trainable:
-            mean = self._along(self.moving_mean, rank, at)
-            variance = self._along(self.moving_variance, rank, at)
+            mean = self._along(self.moving_mean, x.shape)
+            variance = self._along(self.moving_variance, x.shape)
         else:
             mean, variance = _moments(x, tuple(i for i in range(rank) if i != at))
             self._move(self.moving_mean, mean, n)
@@ -176,7 +185,7 @@ class BatchNormalization(_Normalization):
 
 class LayerNormalization(_Normalization):
     """gamma (x - mean) / sqrt(variance + epsilon) + beta, mean and variance being those of each
-    sample's `axis`.
+    sample's `axis`, or over several of them together.
 
     Raises ValueError or TypeError for arguments that cannot be.
 
@@ -188,7 +197,7 @@ class LayerNormalization(_Normalization):
 
     def __init__(
         self,
-        axis: int = -1,
+        axis: int | list[int] | tuple[int, ...] = -1,
         epsilon: float = 1e-3,
         center: bool = True,
         scale: bool = True,
@@ -196,13 +205,17 @@ class LayerNormalization(_Normalization):
         gamma_initializer: Any = "ones",
         **keywords: Any,
     ) -> None:
+        if isinstance(axis, (list, tuple)):
+            axis = tuple(whole("axis", k) for k in axis)
+            if not axis:
+                raise ValueError("axis must be an integer or some of them, got none")
         super().__init__(
             axis, epsilon, center, scale, beta_initializer, gamma_initializer, **keywords
         )
 
     def call(self, x: Any, training: bool = False) -> Any:
-        at, _ = self._features(x.shape)
-        return self._scaled(_standardized(x, *_moments(x, (at,)), self.epsilon))
+        moments = _moments(x, self._places(x.shape))
+        return self._scaled(_standardized(x, *moments, self.epsilon))
 
 
 class GroupNormalization(_Normalization):

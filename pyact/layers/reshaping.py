@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -137,17 +138,47 @@ class _UpSampling(_Spatial):
         return {"size": size, **super().get_config()}
 
 
-class UpSampling2D(_UpSampling):
-    """Every pixel repeated `size` times (one number, or (rows, columns)): the nearest
-    neighbour's value.
+def _between(n: int, times: int) -> Any:
+    """The (times n, n) matrix that takes n pixels to times n between them, linearly."""
+    at = np.clip((np.arange(n * times) + 0.5) / times - 0.5, 0, max(n - 1, 0))
+    return np.maximum(1 - np.abs(at[:, None] - np.arange(n)), 0)
 
-    Raises ValueError or TypeError for sizes that cannot be.
+
+class UpSampling2D(_UpSampling):
+    """An image `size` times as large (one number, or (rows, columns)).
+
+    interpolation: "nearest" repeats every pixel; "bilinear" draws straight lines between the
+    middles of pixels, and goes on flat from the outermost ones to the border.
+
+    Raises ValueError or TypeError for arguments that cannot be.
 
     >>> UpSampling2D()(np.array([1.0, 2.0]).reshape(1, 1, 2, 1)).ravel().tolist()
     [1.0, 1.0, 2.0, 2.0, 1.0, 1.0, 2.0, 2.0]
     """
 
     rank = 2
+
+    def __init__(
+        self, size: Any = 2, data_format: str | None = None, interpolation: str = "nearest",
+        **keywords: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(size, data_format, **keywords)
+        self.interpolation = choice("interpolation", interpolation, ("bilinear", "nearest"))
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        if self.interpolation == "nearest":
+            return super().call(x, training)
+        self._check(x.shape)
+        for axis, times in zip(self._axes, self.size, strict=True):
+            before, n, behind = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
+            flat = (math.prod(before), n, math.prod(behind))
+            x = _core.apply("reshape", (x,), {"shape": flat})
+            x = _core.apply("matmul", (_between(n, times).astype(x.dtype), x))
+            x = _core.apply("reshape", (x,), {"shape": (*before, n * times, *behind)})
+        return x
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "interpolation": self.interpolation}
 
 
 class UpSampling1D(_UpSampling):
