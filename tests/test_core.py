@@ -6,12 +6,13 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+import threading
 import weakref
 
 import numpy as np
 import pytest
 
-from pyact import _core, ops
+from pyact import _core, _recording, ops
 
 F32 = np.float32
 ONES = np.ones((4, 3), F32)
@@ -31,10 +32,10 @@ def graph():
     return g, g.input((4, 3), "float32")
 
 
-def program(outputs=1, rows=4, **more):
+def program(outputs=1, rows=4, dtype=F32):
     g = _core.Graph()
-    x = g.input((rows, 3), "float32")
-    return _core.Program(g, outputs=tuple(g.apply("tanh", (x,)) for _ in range(outputs)), **more)
+    x = g.input((rows, 3), dtype)
+    return _core.Program(g, outputs=tuple(g.apply("tanh", (x,)) for _ in range(outputs)))
 
 
 def frozen(made=lambda rows: program(rows=rows), shape=(1, 3)):
@@ -289,7 +290,7 @@ def test_what_is_refused(call, error, words):
 # ---- run_loop ----------------------------------------------------------------------------------
 
 
-def loop(change=None, outputs=1, **changes):
+def loop(outputs=1, **changes):
     """One run over four rows in batches of two, with some arguments replaced."""
     args = {
         "full": program(outputs, 2), "rest": None,
@@ -313,17 +314,33 @@ def test_a_loop_runs():
     assert loop(first=2, last=2)["done"] == 0
 
 
-@pytest.mark.parametrize("dtype", ["?", "b", "B", "h", "H", "i", "I", "q", "Q", "e", "f", "d"])
-def test_a_loop_converts_rows(dtype):
+@pytest.mark.parametrize("to", [F32, np.float64])
+@pytest.mark.parametrize("dtype", "?bBhHiIqQefd")
+def test_a_loop_converts_rows(dtype, to):
     data = np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0], [0, 0, 1]]).astype(dtype)
-    wanted = _core.tanh(data.astype(F32))
-    assert np.array_equal(loop(feeds=(("x", data, 0, False),))["results"][0], wanted)
-    back = loop(feeds=(("x", data[::-1], 0, False),), order=np.arange(4))["results"][0]
-    assert np.array_equal(back, wanted[::-1])
+    wanted = _core.tanh(data.astype(to))
+
+    def run(data, order):
+        out = np.empty((4, 3), to)
+        loop(full=program(rows=2, dtype=to), results=(out,), order=order, **one(data))
+        return out
+
+    assert np.array_equal(run(data, None), wanted)
+    assert np.array_equal(run(data[::-1], np.arange(4)), wanted[::-1])
 
 
 def one(array):
     return {"feeds": (("x", array, 0, False),)}
+
+
+def many_inputs():
+    g = _core.Graph()
+    xs = [g.input((2, 3), "float32") for _ in range(33)]
+    return _core.Program(g, outputs=(g.apply("add", (xs[0], xs[1])),))
+
+
+def many_feeds():
+    return {"feeds": (("x", ONES, 0, False),) * 33}
 
 
 LOOPS = [
@@ -369,6 +386,11 @@ LOOPS = [
     ({"sums": (np.zeros(6),)}, TypeError, "cannot be summed"),
     ({"results": (np.zeros((4, 3)),)}, ValueError, "results"),
     ({"results": (np.zeros((3, 3), F32),)}, ValueError, "results"),
+    ({"full": 3, "rest": 3}, ValueError, "fit together"),
+    ({"full": program(rows=0)}, ValueError, "rows of 0"),
+    ({"full": many_inputs(), **many_feeds()}, ValueError, "at most 32"),
+    ({"full": program(rows=2, dtype=np.float64), "sums": (np.zeros(6, F32),)}, ValueError, "sums"),
+    ({"full": program(rows=2, dtype=np.float64), "sums": (np.zeros(5),)}, ValueError, "sums"),
     ({"watch": 3}, (SystemError, TypeError), ""),
     ({"watch": ((), 0, np.zeros(1))}, ValueError, "every"),
     ({"watch": ((), 1, None)}, (SystemError, ValueError), ""),
@@ -400,6 +422,130 @@ def test_a_loop_watches_what_it_is_given():
     arrays = (np.full(3, 2.0), np.full(3, 2, F32), None)
     loop(watch=(arrays, 1, squares))
     assert squares.tolist() == [24, 24, 0, 2]
+
+
+class StopError(Exception):
+    pass
+
+
+def test_a_program_that_runs_is_left_alone():
+    """What progress() calls from the middle of a run: the program is refused, other ones run,
+    and what progress() raises ends the run."""
+    rows, running, seen = 1 << 22, program(rows=1), []
+
+    def progress():
+        calls = [lambda: loop(full=running, batch=1, rows=1, last=1),
+                 lambda: loop(rest=running, rows=3),
+                 lambda: _core.execute(running, (ONES[:1],))]  # fmt: skip
+        for call in calls:
+            with pytest.raises(RuntimeError, match="running in another thread"):
+                call()
+        seen.append(fn(ONES[:1]))
+        raise StopError
+
+    fn = frozen(lambda rows: running if not seen and not made.append(1) else program(rows=rows))
+    made = []
+    fn(ONES[:1])
+    with pytest.raises(StopError):
+        for _ in range(50):
+            loop(full=running, rows=rows, batch=1, last=rows, order=np.zeros(rows, np.int64),
+                 results=(None,), progress=progress, **one(ONES[:1]))  # fmt: skip
+    assert np.array_equal(seen[0], _core.tanh(ONES[:1])) and len(made) == 2
+
+
+def test_large_work_in_another_thread_than_the_main_one():
+    def work():
+        a = np.ones((200, 200), F32)
+        t = _core.Tape()
+        leaf = t.leaf(a)
+        y = t.apply("matmul", (leaf, leaf))
+        g = _core.Graph()
+        x = g.input((200, 200), "float32")
+        p = _core.Program(g, outputs=(g.apply("matmul", (x, x)),))
+        found.extend([y.numpy(), _core.execute(p, (a,))[0], _core.apply("matmul", (a, a))])
+        found.append(_core.Inference((1, 200), "float32", lambda rows: p, np.asarray, None)(a))
+        _core.tanh(np.ones(1 << 21, F32))
+
+    found = []
+    for run in (work, lambda: in_thread(work)):
+        run()
+    assert all(np.array_equal(x, np.full((200, 200), 200, F32)) for x in found) and len(found) == 8
+
+
+def in_thread(work):
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+def test_nothing_runs_on_no_elements():
+    g = _core.Graph()
+    x = g.input((0, 3), "float32")
+    p = _core.Program(g, outputs=(g.apply("tanh", (x,)),))
+    assert _core.execute(p, (ONES[:0],))[0].shape == (0, 3)
+    assert loop(full=program(rows=2), first=1, last=1, check_finite=True)["done"] == 0
+    assert loop(check_finite=True)["done"] == 2
+
+
+@pytest.fixture
+def recorder():
+    """set_recorder, undone after the test."""
+    yield _core.set_recorder
+    _core.set_recorder(_recording.active, _recording._adopt)
+
+
+def test_a_recorder_that_answers_nonsense(recorder):
+    t, leaf, _ = tape()
+    other = tape()[1]
+
+    def fail(*args):
+        raise StopError
+
+    recorder(lambda: 3, lambda *a: 3)
+    weight = ONES.view(Claims)
+    assert np.array_equal(_core.apply("tanh", (weight,)), _core.tanh(ONES))
+    with pytest.raises(TypeError, match="adopt"):
+        t.apply("add", (leaf, weight))
+    recorder(lambda: t, lambda *a: other)
+    with pytest.raises(TypeError, match="adopt"):
+        _core.apply("tanh", (weight,))
+    recorder(fail, fail)
+    with pytest.raises(StopError):
+        _core.apply("tanh", (weight,))
+    with pytest.raises(StopError):
+        t.apply("add", (leaf, weight))
+
+
+class Claims(np.ndarray):
+    """An array that says where in a block it lies."""
+
+    block, offset, trainable = _core.Block("float32", 12), 0, True
+
+
+@pytest.mark.parametrize("changes, error", [
+    ({"offset": "x"}, TypeError), ({"offset": -1}, ValueError), ({"offset": 1}, ValueError),
+    ({"offset": 1 << 80}, OverflowError), ({"trainable": np.ones(2)}, ValueError),
+    ({"block": property(lambda self: 1 // 0)}, ZeroDivisionError),
+    ({"offset": property(lambda self: 1 // 0)}, ZeroDivisionError),
+    ({"trainable": property(lambda self: 1 // 0)}, ZeroDivisionError),
+])  # fmt: skip
+def test_an_array_that_lies_about_its_place(changes, error):
+    x = ONES.view(type("Lies", (Claims,), changes))
+    with pytest.raises(error):
+        graph()[0].apply("tanh", (x,))
+    if "block" in changes:
+        with pytest.raises(error):
+            _core.apply("tanh", (x,))
+
+
+def test_an_array_that_lies_in_no_block():
+    x = ONES.view(type("Lies", (Claims,), {"block": 3}))
+    g = _core.Graph()
+    y = g.apply("tanh", (x,))
+    p = _core.Program(g, outputs=(y,))
+    assert np.array_equal(_core.execute(p, ())[0], _core.tanh(ONES))
+    y = _core.Graph().apply("tanh", (ONES.view(Claims),))
+    assert y.shape == (4, 3)
 
 
 # ---- the rest ------------------------------------------------------------------------------------
@@ -491,6 +637,10 @@ def test_cycles_through_the_core_are_collected():
         cycle(kind)
     gc.collect()
     assert gone[0]() is None
+    alone = _core.KeywordUfunc(_core.elu, _core.defaults["elu"], "alpha")
+    seen = weakref.ref(alone)
+    del alone
+    assert seen() is None
 
 
 def test_a_keyword_ufunc_finds_its_keyword_however_it_is_written():

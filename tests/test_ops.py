@@ -7,6 +7,7 @@ processes of their own.
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -529,3 +530,91 @@ def test_other_instruction_sets(isa, other_isas):
 
 def test_a_case_says_what_it_is():
     assert "(2,)" in str(Case((np.zeros(2),), {"axis": 0}))
+
+
+# ---- the ends of the range ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["metric_categorical_accuracy", "metric_sparse_categorical_accuracy"]
+)
+def test_the_largest_of_a_row_is_numpys_also_with_nan(name):
+    row = [-1.0, 1.0, np.nan]
+    pred = np.array(list(itertools.product(row, repeat=3)))
+    for label in range(3):
+        target = np.full(27, label, np.int32)
+        hot = np.eye(3)[target] if "sparse" not in name else target
+        right = (pred.argmax(axis=1) == label).sum()
+        assert _core.apply(name, (pred, hot)).tolist() == [right, 27]
+
+
+def test_a_target_that_is_not_finite_is_among_no_top():
+    for bad in (np.nan, np.inf):
+        pred = np.array([[bad, 1.0, 2.0], [0.0, 1.0, 2.0]])
+        for name, target in (("metric_sparse_top_k", np.zeros(2, np.int32)),
+                             ("metric_top_k", np.eye(3)[[0, 0]])):  # fmt: skip
+            assert _core.apply(name, (pred, target), {"k": 3}).tolist() == [1, 2]
+
+
+def test_an_index_of_no_row_gives_nan_and_no_gradient():
+    table = np.arange(6.0).reshape(3, 2)
+    index = np.array([0, -1, 3, 0.5, np.nan, 2])
+    t = _core.Tape()
+    leaf, at = t.leaf(table), t.leaf(index)
+    y = t.apply("embedding", (leaf, at))
+    wanted = np.full((6, 2), np.nan)
+    wanted[[0, 5]] = table[[0, 2]]
+    assert np.array_equal(y.numpy(), wanted, equal_nan=True)
+    [grad] = t.gradient(y, (leaf,))
+    assert grad.numpy().tolist() == [[1, 1], [0, 0], [1, 1]]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_powers_of_and_to_zero(dtype):
+    a = np.array([0, 0, 0, 2, 2, -2, -2, 3], dtype)
+    b = np.array([0, 1, 2, 0, 3, 2, 3, 2], dtype)
+    t = _core.Tape()
+    x, y = t.leaf(a), t.leaf(b)
+    z = t.apply("power", (x, y))
+    dx, dy = t.gradient(z, (x, y))
+    assert np.array_equal(z.numpy(), a**b)
+    assert np.allclose(dx.numpy(), [0, 1, 0, 0, 12, -4, 12, 6])
+    log = np.log(np.where(a > 0, a, 1))
+    assert np.allclose(dy.numpy(), np.where(a > 0, a**b * log, 0))
+
+
+def test_products_of_nothing():
+    for a, b in (
+        ((3, 0), (0, 4)),
+        ((2, 3, 0), (2, 0, 4)),
+        ((0, 3, 2), (0, 2, 4)),
+        ((0, 2), (2, 3)),
+    ):
+        t = _core.Tape()
+        x, y = t.leaf(np.ones(a)), t.leaf(np.ones(b))
+        z = t.apply("matmul", (x, y))
+        assert np.array_equal(z.numpy(), np.ones(a) @ np.ones(b))
+        dx, dy = t.gradient(z, (x, y))
+        assert dx.shape == a and dy.shape == b and not dy.numpy().any()
+        [dy] = t.gradient(z, (y,))
+        [dx] = t.gradient(z, (x,))
+        assert dx.shape == a and dy.shape == b
+
+
+@pytest.mark.parametrize("step, size", [
+    (0, 1), (-(2**62), 1), (2**62, 1), (1, 9), (1, -2), (-1, 9), (2, 3),
+])  # fmt: skip
+def test_slices_of_any_step(step, size):
+    x, attrs = np.arange(5.0), {"begin": (1,), "size": (size,), "step": (step,)}
+    most = len(x[1::step]) if step else 0
+    if step == 0 or not -1 <= size <= most:
+        with pytest.raises(ValueError, match="slice"):
+            _core.apply("slice", (x,), attrs)
+    else:
+        assert np.array_equal(_core.apply("slice", (x,), attrs), x[1::step][:size])
+
+
+@pytest.mark.parametrize("op", ["maximum", "minimum"])
+def test_nan_wins_on_either_side(op):
+    a, b = np.array([1, np.nan, np.nan, 2.0]), np.array([np.nan, 1, np.nan, 1.0])
+    assert np.array_equal(_core.apply(op, (a, b)), getattr(np, op)(a, b), equal_nan=True)

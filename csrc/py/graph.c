@@ -180,8 +180,6 @@ static int eager_outputs(eager *e)
 
 static PyObject *eager_result(eager *e)
 {
-    if (e->call.n_out == 0)
-        Py_RETURN_NONE;
     if (e->call.n_out == 1)
         return Py_NewRef(e->result[0]);
     PyObject *all = PyTuple_New(e->call.n_out);
