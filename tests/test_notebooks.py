@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from importlib.util import find_spec
 
 import pytest
 from conftest import ROOT, search_path
@@ -130,12 +131,14 @@ def test_gradients_and_vanishing(tmp_path, monkeypatch):
     assert run.pictures == 4
 
 
-def test_recurrent_and_feedback(tmp_path, monkeypatch):
-    run = execute("04_recurrent_and_feedback", tmp_path, monkeypatch, {
-        "difference": "float(difference)", "errors": "errors",
-        "rms": "{name: error.tolist() for name, error in rms.items()}",
-        "eeg": "{name: float(error.mean()) for name, error in eeg_rms.items()}",
-    })  # fmt: skip
+RECURRENT_VALUES = {
+    "difference": "float(difference)", "errors": "errors", "explained": "explained",
+    "rms": "{name: error.tolist() for name, error in rms.items()}",
+    "eeg": "{name: float(error.mean()) for name, error in eeg_rms.items()}",
+}  # fmt: skip
+
+
+def check_recurrent(run):
     values = run.values
     assert values["difference"] < 1e-12
     assert values["errors"]["linear"] < values["errors"]["LSTM"] < values["errors"]["naive"]
@@ -143,7 +146,27 @@ def test_recurrent_and_feedback(tmp_path, monkeypatch):
         assert values["rms"][loop][9] < 0.5 * values["rms"]["without feedback"][9]
         assert values["rms"][loop][29] < 1  # it still knows more than the mean
         assert values["eeg"][loop] < values["eeg"]["without feedback"]
+
+
+def test_recurrent_and_feedback(tmp_path, monkeypatch):
+    before = "import importlib.util\nimportlib.util.find_spec = lambda name: None"
+    run = execute("04_recurrent_and_feedback", tmp_path, monkeypatch, RECURRENT_VALUES, before)
+    check_recurrent(run)
+    assert run.values["explained"] == {} and "no stock exchange" in run.text
     assert run.pictures == 3
+
+
+def test_the_stock_exchange(tmp_path, monkeypatch):
+    if find_spec("ISLP") is None:
+        pytest.skip("needs the data of ISLP: pip install --no-deps ISLP")
+    run = execute("04_recurrent_and_feedback", tmp_path, monkeypatch, RECURRENT_VALUES)
+    check_recurrent(run)
+    explained = run.values["explained"]  # what the text says
+    assert 0.175 < explained["naive"] < 0.185 and 0.405 < explained["linear"] < 0.415
+    assert explained["linear"] < explained["LSTM"]
+    assert 0.455 < explained["linear, weekday"] < 0.465
+    assert explained["linear, weekday"] < explained["LSTM, weekday"]
+    assert run.pictures == 4
 
 
 def test_lenet(tmp_path, monkeypatch):
