@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["array_function", "array_ufunc", "numbers"]
 
 
-def _is_symbolic(x: Any) -> bool:
+def is_symbolic(x: Any) -> bool:
     return isinstance(x, Value) and type(x.owner) is _core.Graph
 
 
@@ -42,7 +42,7 @@ def refuse(what: str, why: str) -> TypeError:
 
 def numbers(x: Any, what: str = "this") -> Any:
     """x as a plain array; TypeError for a symbolic value, which has no numbers yet."""
-    if _is_symbolic(x):
+    if is_symbolic(x):
         raise refuse(what, "needs numbers, but inside a traced function, layer or loss this value "
                      "is symbolic: it stands for numbers of runs to come. Write it with "
                      "pyact.ops and arithmetic")  # fmt: skip
@@ -54,6 +54,8 @@ def numbers(x: Any, what: str = "this") -> Any:
         return type(x)([numbers(item, what) for item in x])
     return x
 
+
+_LN2, _LN10 = 0.6931471805599453, 2.302585092994046
 
 # ---- ufuncs -----------------------------------------------------------------------------------
 
@@ -75,6 +77,45 @@ _UFUNCS: dict[Any, str | Callable[..., Any]] = {
     np.tanh: "tanh",
     np.positive: lambda x: x,
     np.reciprocal: lambda x: 1.0 / x,
+    np.exp2: lambda x: ops.power(2.0, x),
+    np.expm1: lambda x: ops.tanh(0.5 * x) * (ops.exp(x) + 1.0),
+    np.log2: lambda x: ops.log(x) / _LN2,
+    np.log10: lambda x: ops.log(x) / _LN10,
+    np.logaddexp: lambda a, b: b + ops.softplus(ops.subtract(a, b)),
+    np.deg2rad: lambda x: x * (np.pi / 180),
+    np.radians: lambda x: x * (np.pi / 180),
+    np.rad2deg: lambda x: x * (180 / np.pi),
+    np.degrees: lambda x: x * (180 / np.pi),
+}
+
+
+def _reaches(a: Any, b: Any) -> Any:
+    """1 where a >= b, else 0; all else is said by it, rightly so for NaN, too."""
+    return ops.greater_equal(a, b)
+
+
+def equal(a: Any, b: Any) -> Any:
+    return _reaches(a, b) * _reaches(b, a)
+
+
+def _exceeds(a: Any, b: Any) -> Any:
+    return _reaches(a, b) * (1.0 - _reaches(b, a))
+
+
+_COMPARE: dict[Any, Callable[..., Any]] = {  # of symbolic values
+    np.greater: _exceeds,
+    np.greater_equal: _reaches,
+    np.less: lambda a, b: _exceeds(b, a),
+    np.less_equal: lambda a, b: _reaches(b, a),
+    np.equal: equal,
+    np.not_equal: lambda a, b: 1.0 - equal(a, b),
+    np.logical_and: lambda a, b: ops.select(a, 1.0 - equal(b, 0.0)),
+    np.logical_or: lambda a, b: 1.0 - equal(a, 0.0) * equal(b, 0.0),
+    np.logical_not: lambda a: equal(a, 0.0),
+    np.isnan: lambda a: 1.0 - _reaches(a, a),
+    np.sign: lambda a: (
+        _exceeds(a, 0.0) - _exceeds(0.0, a) + ops.select(1.0 - _reaches(a, a), a)
+    ),
 }
 _LOOKING = {  # ufuncs whose result is no number of which there is a gradient
     np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal, np.isnan,
@@ -106,11 +147,15 @@ _UFUNCS[np.matmul] = _matmul
 
 def array_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """NEP 13 for weights that are being recorded and for values."""
+    if ufunc in _COMPARE and method == "__call__" and any(is_symbolic(x) for x in inputs):
+        return _COMPARE[ufunc](*inputs)
     if ufunc in _LOOKING and method == "__call__":
         return ufunc(*(numbers(x, f"np.{ufunc.__name__}") for x in inputs), **kwargs)
-    if method == "reduce" and ufunc in (np.add, np.maximum) and not kwargs.get("out"):
-        f = _sum if ufunc is np.add else _max
-        return f(inputs[0], kwargs.get("axis", 0), bool(kwargs.get("keepdims")))
+    if method == "reduce" and ufunc in _FOLDS and kwargs.get("out") is None:
+        return _FOLDS[ufunc](inputs[0], kwargs.get("axis", 0), bool(kwargs.get("keepdims")))
+    if method == "outer" and ufunc in _UFUNCS and not kwargs:
+        shape = (*np.shape(inputs[0]), *[1] * len(np.shape(inputs[1])))
+        return array_ufunc(ufunc, "__call__", (reshape(inputs[0], shape), inputs[1]), {})
     name = f"np.{ufunc.__name__}" + (f".{method}" if method != "__call__" else "")
     if kwargs.get("out") is not None:
         raise refuse(name, "cannot write into an array in place while operators are recorded; "
@@ -152,18 +197,18 @@ def _reduction(op: str) -> Callable[..., Any]:
     return reduce
 
 
-_sum, _mean, _max = _reduction("sum"), _reduction("mean"), _reduction("max")
+reduce_sum, reduce_mean, reduce_max = _reduction("sum"), _reduction("mean"), _reduction("max")
 
 
-def _min(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    return -_max(apply("negative", (x,)), axis, keepdims)
+def reduce_min(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    return -reduce_max(apply("negative", (x,)), axis, keepdims)
 
 
 def _var(x: Any, axis: Any = None, keepdims: bool = False, ddof: int = 0) -> Any:
-    square = ops.square(x - _mean(x, axis, True))
+    square = ops.square(x - reduce_mean(x, axis, True))
     if not ddof:
-        return _mean(square, axis, keepdims)
-    total = _sum(square, axis, keepdims)
+        return reduce_mean(square, axis, keepdims)
+    total = reduce_sum(square, axis, keepdims)
     count = np.prod(np.shape(x)) / max(np.prod(total.shape), 1)
     return total / float(count - ddof)
 
@@ -172,15 +217,15 @@ def _std(x: Any, axis: Any = None, keepdims: bool = False, ddof: int = 0) -> Any
     return ops.sqrt(_var(x, axis, keepdims, ddof))
 
 
-def _reshape(x: Any, shape: Any) -> Any:
+def reshape(x: Any, shape: Any) -> Any:
     return apply("reshape", (x,), {"shape": shape})
 
 
 def _ravel(x: Any) -> Any:
-    return _reshape(x, (-1,))
+    return reshape(x, (-1,))
 
 
-def _transpose(x: Any, axes: Any = None) -> Any:
+def transpose(x: Any, axes: Any = None) -> Any:
     rank = len(x.shape)
     perm = tuple(reversed(range(rank))) if axes is None else _axes(axes, rank)
     return apply("transpose", (x,), {"perm": perm})
@@ -189,7 +234,7 @@ def _transpose(x: Any, axes: Any = None) -> Any:
 def _swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     perm = list(range(len(x.shape)))
     perm[axis1], perm[axis2] = perm[axis2], perm[axis1]
-    return _transpose(x, perm)
+    return transpose(x, perm)
 
 
 def _expand_dims(x: Any, axis: Any) -> Any:
@@ -197,7 +242,7 @@ def _expand_dims(x: Any, axis: Any) -> Any:
     rank = len(x.shape) + len(many)
     where = set(_axes(many, rank))
     old = iter(x.shape)
-    return _reshape(x, tuple(1 if i in where else next(old) for i in range(rank)))
+    return reshape(x, tuple(1 if i in where else next(old) for i in range(rank)))
 
 
 def _squeeze(x: Any, axis: Any = None) -> Any:
@@ -206,15 +251,11 @@ def _squeeze(x: Any, axis: Any = None) -> Any:
         if x.shape[i] != 1:
             raise ValueError(f"squeeze: axis {i} has {x.shape[i]} elements, expected 1")
     shape = [n for i, n in enumerate(x.shape) if (n != 1 if drop is None else i not in drop)]
-    return _reshape(x, tuple(shape))
-
-
-def _concatenate(arrays: Any, axis: int = 0) -> Any:
-    return ops.concatenate(tuple(arrays), axis=axis)
+    return reshape(x, tuple(shape))
 
 
 def _stack(arrays: Any, axis: int = 0) -> Any:
-    return ops.concatenate(tuple(_expand_dims(a, axis) for a in arrays), axis=axis)
+    return _numpy.concatenate([_expand_dims(a, axis) for a in arrays], axis)
 
 
 def _dot(a: Any, b: Any) -> Any:
@@ -228,20 +269,26 @@ def _clip(x: Any, a_min: Any = None, a_max: Any = None) -> Any:
     return x if a_max is None else ops.minimum(x, a_max)
 
 
+from . import _numpy  # noqa: E402, RUF100 - composes the functions above
+
+_FOLDS = {np.add: reduce_sum, np.maximum: reduce_max, np.minimum: reduce_min,
+          np.multiply: _numpy.prod}  # fmt: skip
 _FUNCTIONS: dict[Any, Callable[..., Any]] = {
-    np.sum: _sum,
-    np.mean: _mean,
-    np.max: _max,
-    np.min: _min,
+    **_numpy.FUNCTIONS,
+    np.sum: reduce_sum,
+    np.amax: reduce_max,
+    np.amin: reduce_min,
+    np.mean: reduce_mean,
+    np.max: reduce_max,
+    np.min: reduce_min,
     np.var: _var,
     np.std: _std,
-    np.reshape: _reshape,
+    np.reshape: reshape,
     np.ravel: _ravel,
-    np.transpose: _transpose,
+    np.transpose: transpose,
     np.swapaxes: _swapaxes,
     np.expand_dims: _expand_dims,
     np.squeeze: _squeeze,
-    np.concatenate: _concatenate,
     np.stack: _stack,
     np.dot: _dot,
     np.clip: _clip,
@@ -258,7 +305,7 @@ _LOOKS = {
     np.ones_like, np.empty_like, np.full_like, np.array2string, np.array_repr, np.array_str,
     np.all, np.any, np.count_nonzero, np.nonzero, np.unique, np.histogram, np.may_share_memory,
     np.shares_memory, np.round, np.save, np.savez, np.savetxt, np.can_cast, np.result_type,
-    np.copyto, np.percentile, np.quantile, np.median,
+    np.copyto, np.iscomplexobj,
 }  # fmt: skip
 
 
@@ -289,7 +336,7 @@ def array_function(function: Any, args: Any, kwargs: Any) -> Any:
 
 
 def getitem(x: Any, key: Any) -> Any:
-    """Basic indexing: integers, slices, ... and None."""
+    """As NumPy's indexing; arrays of integers and masks gather."""
     keys = list(key) if isinstance(key, tuple) else [key]
     rank = len(x.shape)
     for k in keys:
@@ -299,8 +346,7 @@ def getitem(x: Any, key: Any) -> Any:
             and k is not Ellipsis
             and (isinstance(k, bool) or not hasattr(k, "__index__") or np.ndim(k) > 0)
         ):
-            raise refuse("indexing", f"with {type(k).__name__} cannot be recorded; integers, "
-                         "slices, ... and None can")  # fmt: skip
+            return _numpy.moved(x, lambda n: n[numbers(key, "indexing")])
     named = sum(k is not None and k is not Ellipsis for k in keys)
     if named > rank:
         raise IndexError(f"too many indices: got {named}, the value has shape {x.shape}")
@@ -331,7 +377,7 @@ def getitem(x: Any, key: Any) -> Any:
     cut = x
     if any((b, s, p) != (0, n, 1) for b, s, p, n in zip(begin, size, step, x.shape, strict=True)):
         cut = apply("slice", (x,), {"begin": begin, "size": size, "step": step})
-    return cut if tuple(cut.shape) == tuple(shape) else _reshape(cut, tuple(shape))
+    return cut if tuple(cut.shape) == tuple(shape) else reshape(cut, tuple(shape))
 
 
 # ---- methods of values ------------------------------------------------------------------------
@@ -341,31 +387,47 @@ def _shape_args(shape: tuple[Any, ...]) -> Any:
     return shape[0] if len(shape) == 1 and not hasattr(shape[0], "__index__") else shape
 
 
-def _astype(x: Any, dtype: Any) -> Any:
-    return ops.cast(x, dtype=dtype)
-
-
 METHODS: dict[str, Callable[..., Any]] = {
-    "sum": lambda x, axis=None, keepdims=False: _sum(x, axis, keepdims),
-    "mean": lambda x, axis=None, keepdims=False: _mean(x, axis, keepdims),
-    "max": lambda x, axis=None, keepdims=False: _max(x, axis, keepdims),
-    "min": lambda x, axis=None, keepdims=False: _min(x, axis, keepdims),
+    "sum": lambda x, axis=None, keepdims=False: reduce_sum(x, axis, keepdims),
+    "mean": lambda x, axis=None, keepdims=False: reduce_mean(x, axis, keepdims),
+    "max": lambda x, axis=None, keepdims=False: reduce_max(x, axis, keepdims),
+    "min": lambda x, axis=None, keepdims=False: reduce_min(x, axis, keepdims),
     "var": _var,
     "std": _std,
-    "reshape": lambda x, *shape: _reshape(x, _shape_args(shape)),
-    "transpose": lambda x, *axes: _transpose(x, _shape_args(axes) if axes else None),
+    "reshape": lambda x, *shape: reshape(x, _shape_args(shape)),
+    "transpose": lambda x, *axes: transpose(x, _shape_args(axes) if axes else None),
     "swapaxes": _swapaxes,
     "squeeze": _squeeze,
     "ravel": _ravel,
     "flatten": _ravel,
+    "prod": _numpy.prod,
+    "copy": lambda x: x,
+    "astype": lambda x, dtype: ops.cast(x, dtype=dtype),
     "dot": _dot,
     "clip": _clip,
 }
 
 
+for _name in ("cumsum", "cumprod", "repeat", "take", "trace", "diagonal"):
+    METHODS[_name] = _FUNCTIONS[getattr(np, _name)]
+
+
+def _looks(name: str) -> Callable[..., Any]:
+    def method(x: Any, *args: Any, **kwargs: Any) -> Any:
+        return getattr(numbers(x, f"{name}()"), name)(*args, **kwargs)
+
+    return method
+
+
 def _compare(name: str) -> Callable[..., Any]:
     ufunc = getattr(np, name)
-    return lambda a, b: ufunc(numbers(a, f"np.{name}"), numbers(b, f"np.{name}"))
+
+    def compare(a: Any, b: Any) -> Any:
+        if b is None or isinstance(b, str):
+            return NotImplemented
+        return array_ufunc(ufunc, "__call__", (a, b), {})
+
+    return compare
 
 
 def _iterate(x: Any) -> Any:
@@ -395,9 +457,9 @@ def _attach() -> None:
     value: Any = Value
     for name, method in METHODS.items():
         setattr(value, name, method)
-    value.T = property(_transpose)
+    value.T = property(transpose)
     value.size = property(lambda x: int(np.prod(x.shape)))
-    value.astype = _astype
+    value.mT = property(lambda x: _swapaxes(x, -1, -2))
     value.__getitem__ = getitem
     value.__len__ = _length
     value.__iter__ = _iterate
@@ -406,7 +468,7 @@ def _attach() -> None:
     value.__int__ = lambda x: int(numbers(x, "int()"))
     value.__bool__ = lambda x: bool(numbers(x, "an if, while, and, or, or bool()"))
     value.__format__ = lambda x, spec: (
-        repr(x) if _is_symbolic(x) else format(x.numpy()[()] if spec else x.numpy(), spec)
+        repr(x) if is_symbolic(x) else format(x.numpy()[()] if spec else x.numpy(), spec)
     )
     value.item = lambda x: numbers(x, "item()").item()
     value.tolist = lambda x: numbers(x, "tolist()").tolist()
@@ -414,6 +476,15 @@ def _attach() -> None:
     value.__rmatmul__ = lambda b, a: _matmul(a, b)
     value.__lt__, value.__le__ = _compare("less"), _compare("less_equal")
     value.__gt__, value.__ge__ = _compare("greater"), _compare("greater_equal")
+    value.__eq__, value.__ne__ = _compare("equal"), _compare("not_equal")
+    value.__hash__ = object.__hash__
+    value.__and__ = value.__rand__ = _compare("logical_and")
+    value.__or__ = value.__ror__ = _compare("logical_or")
+    value.__invert__ = lambda x: array_ufunc(np.logical_not, "__call__", (x,), {})
+    value.__pos__ = lambda x: x
+    value.__round__ = lambda x, digits=0: np.round(numbers(x, "round()"), digits)
+    for name in ("argmax", "argmin", "argsort", "all", "any", "nonzero", "round"):
+        setattr(value, name, _looks(name))
     value.__array_ufunc__ = _ufunc_protocol
     value.__array_function__ = _function_protocol
 

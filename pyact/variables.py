@@ -100,6 +100,11 @@ class Tensor(np.ndarray):
         """The transpose."""
         return self.transpose()
 
+    @property
+    def mT(self) -> Any:  # noqa: N802
+        """The last two axes changed."""
+        return self.swapaxes(-1, -2)
+
     def __reduce__(self) -> Any:
         """With its block, so that weights of one model stay together; `numpy()` is a plain
         copy of one alone."""
@@ -118,7 +123,8 @@ class Tensor(np.ndarray):
         return _weight_over(block, self.offset, self.shape, self.trainable, self.name, type(self))
 
     for _name in ("sum", "mean", "max", "min", "var", "std", "reshape", "transpose", "swapaxes",
-                  "squeeze", "ravel", "flatten", "dot", "clip"):  # fmt: skip
+                  "squeeze", "ravel", "flatten", "dot", "clip", "prod", "cumsum", "cumprod",
+                  "repeat", "take", "trace", "diagonal", "copy", "astype"):  # fmt: skip
         locals()[_name] = _method(_name)
     del _name
 

@@ -224,6 +224,10 @@ add_binary("multiply", lambda a, b: a * b, lambda dy, a, b: (dy * b, dy * a))
 add_binary("divide", lambda a, b: a / b, lambda dy, a, b: (dy / b, -dy * a / b / b), b=_positive)
 add_binary("maximum", np.maximum, lambda dy, a, b: (dy * (a >= b), dy * (a < b)), grid, _shifted)
 add_binary("minimum", np.minimum, lambda dy, a, b: (dy * (a <= b), dy * (a > b)), grid, _shifted)
+add_binary("greater_equal", lambda a, b: (a >= b) * 1.0, lambda dy, a, b: (0 * dy, 0 * dy),
+           grid, _shifted, ulps=(0, 0))  # fmt: skip
+add_binary("select", lambda a, b: np.where(a != 0, b, 0), lambda dy, a, b: (0 * dy, dy * (a != 0)),
+           grid, ulps=(0, 0))  # fmt: skip
 add_binary("power", np.power,
            lambda dy, a, b: (dy * b * a ** (b - 1), dy * a**b * np.log(a)), a=_positive,
            ulps=(0.501, 1.01), grad_ulps=(1.01, 6))  # fmt: skip

@@ -87,6 +87,46 @@ def test_output_gradients_and_several_targets():
         tape.gradient(y, 3.0)
 
 
+def test_a_constant_is_followed_from_where_it_is_watched():
+    x = constant(3.0)
+    with GradientTape() as tape:
+        y = x * x
+        tape.watch(x)
+        z = x * x * x + y
+    assert tape.gradient(z, x) == 27  # y was computed before
+
+
+def test_jacobians():
+    x, w = constant([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]), Variable([[1.0, -1.0], [2.0, 0.5]])
+    with GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        y = np.tanh(0.1 * (x @ w))
+        alone = Variable(1.0)
+    slope = 0.1 * (1 - y.numpy() ** 2)
+    found = tape.jacobian(y, {"x": x, "w": [w, alone]})
+    want = np.einsum("bi,bc,ji->bijc", slope, np.eye(3), np.asarray(w))
+    np.testing.assert_allclose(found["x"], np.moveaxis(want, 2, 3), atol=1e-6)
+    want = np.einsum("bi,bj,ik->bijk", slope, np.asarray(x), np.eye(2))
+    np.testing.assert_allclose(found["w"][0], want, atol=1e-6)
+    assert found["w"][1] is None
+    assert tape.jacobian(y, alone, unconnected_gradients="zero").shape == (3, 2)
+    each = tape.batch_jacobian(y, x)
+    np.testing.assert_allclose(each, np.einsum("bi,ji->bij", slope, np.asarray(w)), atol=1e-6)
+    with pytest.raises(ValueError, match="equal batches"):
+        tape.batch_jacobian(y, w)
+
+
+def test_a_hessian_is_the_jacobian_of_a_gradient():
+    v = Variable([1.0, 2.0, 3.0])
+    with GradientTape() as outer:
+        with GradientTape() as inner:
+            y = np.prod(v)
+        g = inner.gradient(y, v)
+    assert outer.jacobian(g, v).tolist() == [[0, 3, 2], [3, 0, 1], [2, 1, 0]]
+    with pytest.raises(RuntimeError, match="persistent=True"):
+        outer.jacobian(g, v)
+
+
 def test_values_in_the_middle_are_sources():
     v = Variable(2.0)
     with GradientTape() as tape:
@@ -228,12 +268,10 @@ def test_what_cannot_be_recorded_is_refused_and_names_the_line():
     v = Variable([1.0, 2.0])
     with GradientTape(), pytest.raises(TypeError, match=r"test_autodiff.py, line \d+: np.sin"):
         np.sin(v)
-    with GradientTape(), pytest.raises(TypeError, match=r"test_autodiff.py, line \d+: np.cumsum"):
-        np.cumsum(v * 2)
+    with GradientTape(), pytest.raises(TypeError, match=r"test_autodiff.py, line \d+: np.cov"):
+        np.cov(v * 2)
     with GradientTape(), pytest.raises(TypeError, match="in place"):
         v += 1.0
-    with GradientTape(), pytest.raises(TypeError, match="indexing"):
-        v[[0, 1]]
     assert np.sin(v).shape == (2,) and np.cumsum(v).tolist() == [1, 3]
 
 
@@ -424,6 +462,15 @@ def test_value_and_grad():
     assert both(np.array(2.0), np.array(3.0))[1] == (3, 2)
     with pytest.raises(ValueError, match="one number"):
         pyact.value_and_grad(lambda x: x * 2)(np.ones(2))
+
+
+def test_value_and_grad_with_more_than_a_value():
+    f = pyact.value_and_grad(lambda w, x: (np.sum((w * x) ** 2.0), {"y": w * x}), has_aux=True)
+    (value, aux), grad = f(np.array([1.0, 2.0]), np.array([3.0, 1.0]))
+    assert value == 13 and grad.tolist() == [18, 4]
+    assert type(aux["y"]) is np.ndarray and aux["y"].tolist() == [3, 2]
+    with pytest.raises(TypeError, match="has_aux"):
+        pyact.value_and_grad(lambda x: np.sum(x), has_aux=True)(np.ones(2))
 
 
 def test_check_grad_finds_a_wrong_gradient():

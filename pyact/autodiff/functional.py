@@ -9,20 +9,23 @@ import numpy as np
 from .. import _recording
 from .._core import Value
 from .._names import real
-from .._trees import leaves, refill
+from .._trees import leaves, map_tree, refill
 from ..variables import Tensor, constant
-from .tape import GradientTape
+from .tape import GradientTape, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+def value_and_grad(
+    f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, has_aux: bool = False
+) -> Callable[..., Any]:
     """A function of the same arguments that returns (f(...), gradient).
 
     f: gives one number (a value of shape ()), computed with pyact.ops, operators or NumPy
     functions. argnums: the argument, or arguments, to differentiate in: arrays, variables, or
-    nested structures of them; the gradient has the same structure.
+    nested structures of them; the gradient has the same structure. has_aux: does f give
+    (number, anything)? Then the result is ((number, anything), gradient).
 
     Raises TypeError when the result is not a value that depends on the arguments' operators,
     ValueError when it is not a single number.
@@ -37,6 +40,7 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) ->
         given = list(args)
         wide = any(getattr(x, "dtype", None) == np.float64 for x in leaves((args, kwargs)))
         outer = _recording.current() is not None
+        aux = None
         with GradientTape() as tape:
             for k in chosen:
                 watched = [
@@ -47,6 +51,13 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) ->
                 tape.watch(watched)
                 given[k] = refill(given[k], watched)
             value = f(*given, **kwargs)
+            if has_aux:
+                if not isinstance(value, tuple) or len(value) != 2:
+                    raise TypeError(
+                        "value_and_grad: has_aux=True expects a function that gives two things, "
+                        f"(number, anything), got {type(value).__name__}"
+                    )
+                value, aux = value
             if np.shape(value) != ():
                 raise ValueError(
                     f"value_and_grad: the function gave shape {np.shape(value)}, expected one "
@@ -55,7 +66,9 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) ->
         grads = tape.gradient(value, tuple(given[k] for k in chosen), None, "zero")
         if isinstance(value, Value) and not outer:
             value = value.numpy()[()]
-        return value, grads[0] if isinstance(argnums, int) else grads
+            aux = map_tree(plain, aux)
+        result = (value, aux) if has_aux else value
+        return result, grads[0] if isinstance(argnums, int) else grads
 
     both.__name__ = f"value_and_grad({getattr(f, '__name__', 'f')})"
     both.__doc__ = f.__doc__

@@ -199,6 +199,8 @@ RULES: dict[str, Callable[..., Any]] = {
     "power": _power_rule,
     "maximum": lambda g, y, xs, a: [g * (1.0 - _step(xs[1] - xs[0])), g * _step(xs[1] - xs[0])],
     "minimum": lambda g, y, xs, a: [g * (1.0 - _step(xs[0] - xs[1])), g * _step(xs[0] - xs[1])],
+    "greater_equal": lambda g, y, xs, a: [None, None],
+    "select": lambda g, y, xs, a: [None, ops.select(xs[0], g)],
     "sum": lambda g, y, xs, a: [_spread(g, xs[0], a)],
     "mean": _mean_rule,
     "matmul": _matmul_rule,

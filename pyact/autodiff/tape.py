@@ -34,7 +34,7 @@ class GradientTape:
         self._persistent = bool(persistent)
         self._watch_variables = bool(watch_accessed_variables)
         self._record: Any = None
-        self._watched: dict[int, Any] = {}
+        self._watched: dict[int, tuple[Any, int]] = {}
         self._first = self._last = 0
         self._inside = self._owns = self._spent = False
         self._before: Any = None
@@ -88,7 +88,11 @@ class GradientTape:
                     f"watch: got {type(x).__name__}, expected a pyact.constant or Variable: a tape "
                     "cannot follow a plain array or number; make it one with pyact.constant(x)"
                 )
-            self._watched[id(x)] = x
+            known = 0  # what was computed from a constant before is not followed
+            if isinstance(x, Tensor) and not self._watches(x) and self._record.is_tape:
+                self._record.forget(x)
+                known = len(self._record.values_of(x))
+            self._watched.setdefault(id(x), (x, known))
 
     def watched_variables(self) -> tuple[Any, ...]:
         """The variables that were met, in that order."""
@@ -131,10 +135,7 @@ class GradientTape:
         ValueError for shapes that do not fit, TypeError for other types.
         """
         record = self._require("gradient")
-        if unconnected_gradients not in ("none", "zero"):
-            raise ValueError(
-                f"unconnected_gradients: got {unconnected_gradients!r}, expected 'none' or 'zero'"
-            )
+        found = self._sources("gradient", sources, unconnected_gradients)
         targets = leaves(target)
         seeds: list[Any] = [None] * len(targets)
         if output_gradients is not None:
@@ -144,26 +145,104 @@ class GradientTape:
                     f"output_gradients: got {len(seeds)}, expected one for each of the "
                     f"{len(targets)} targets"
                 )
-        found = leaves(sources)
-        for x in found:
-            if not isinstance(x, (Tensor, Value)):
-                raise TypeError(
-                    f"gradient: got {type(x).__name__} as a source, expected a Variable, a watched "
-                    "pyact.constant or a value computed inside the tape"
-                )
         grads = self._gradients(record, targets, seeds, found)
         if unconnected_gradients == "zero":
             grads = [np.zeros(x.shape, x.dtype) if g is None else g
                      for g, x in zip(grads, found, strict=True)]  # fmt: skip
+        self._given()
+        return refill(sources, grads)
+
+    def jacobian(self, target: Any, sources: Any, unconnected_gradients: str = "none") -> Any:
+        """The derivative of each element of the target in each element of the sources.
+
+        target: one value of the tape. sources, unconnected_gradients: as for `gradient`; the
+        result has the structure of the sources, each of shape (*target.shape, *source.shape).
+        Walks back once for each element of the target. Inside another tape the result is
+        differentiable again, so the Jacobian of a gradient is a Hessian.
+
+        Raises as `gradient` does.
+
+        >>> x = Variable([1.0, 2.0])
+        >>> with GradientTape() as tape:
+        ...     y = x * x
+        >>> tape.jacobian(y, x).tolist()
+        [[2.0, 0.0], [0.0, 4.0]]
+        """
+        record = self._require("jacobian")
+        found = self._sources("jacobian", sources, unconnected_gradients)
+        shape = tuple(np.shape(target))
+        rows = []
+        for at in np.ndindex(shape):
+            seed = np.zeros(shape, getattr(target, "dtype", None))
+            seed[at] = 1
+            rows.append(self._gradients(record, [target], [seed], found))
+        self._given()
+        zero = unconnected_gradients == "zero"
+        return refill(sources, [_stacked([row[k] for row in rows], 0, (*shape, *x.shape), x, zero)
+                                for k, x in enumerate(found)])  # fmt: skip
+
+    def batch_jacobian(self, target: Any, source: Any, unconnected_gradients: str = "none") -> Any:
+        """The Jacobian of row b of the target in row b of the source, for each b.
+
+        target: (batch, ...), of which each row depends on the same row of the source alone.
+        source: one source, (batch, ...). Gives (batch, *target.shape[1:], *source.shape[1:]).
+        Walks back once for each element of a row.
+
+        Raises ValueError where the batches differ, and as `gradient` does.
+
+        >>> x = constant([[1.0], [2.0]])
+        >>> with GradientTape() as tape:
+        ...     tape.watch(x)
+        ...     y = x * x
+        >>> tape.batch_jacobian(y, x).tolist()
+        [[[2.0]], [[4.0]]]
+        """
+        record = self._require("batch_jacobian")
+        found = self._sources("batch_jacobian", [source], unconnected_gradients)
+        shape, inner = tuple(np.shape(target)), tuple(found[0].shape)
+        if not shape or not inner or shape[0] != inner[0]:
+            raise ValueError(
+                f"batch_jacobian: got a target of shape {shape} and a source of shape {inner}; "
+                "expected equal batches first"
+            )
+        rows = []
+        for at in np.ndindex(shape[1:]):
+            seed = np.zeros(shape, getattr(target, "dtype", None))
+            seed[(slice(None), *at)] = 1
+            rows.append(self._gradients(record, [target], [seed], found)[0])
+        self._given()
+        zero = unconnected_gradients == "zero"
+        return _stacked(rows, 1, (*shape, *inner[1:]), found[0], zero)
+
+    @staticmethod
+    def _sources(what: str, sources: Any, unconnected: str) -> list[Any]:
+        """The leaves of the sources; raises for what cannot be one."""
+        if unconnected not in ("none", "zero"):
+            raise ValueError(
+                f"unconnected_gradients: got {unconnected!r}, expected 'none' or 'zero'"
+            )
+        found = leaves(sources)
+        for x in found:
+            if not isinstance(x, (Tensor, Value)):
+                raise TypeError(
+                    f"{what}: got {type(x).__name__} as a source, expected a Variable, a watched "
+                    "pyact.constant or a value computed inside the tape"
+                )
+        return found
+
+    def _given(self) -> None:
+        """It has given its gradients."""
         if not self._persistent:
             self._spent = True
             if not self._inside:
                 self._record = None
-        return refill(sources, grads)
 
     def _gradients(self, record: Any, targets: Any, seeds: Any, sources: Any) -> list[Any]:
         last = record.owner.nodes if self._inside else self._last
-        values: list[list[Any]] = [record.values_of(x) if self._watches(x) else [] for x in sources]
+        values: list[list[Any]] = [
+            record.values_of(x)[self._watched.get(id(x), (x, 0))[1] :] if self._watches(x) else []
+            for x in sources
+        ]
         wanted = {v.id: v for many in values for v in many}
         # the operators' own passes give numbers; rules written with operators give what can be
         # differentiated again, and know what the slope of a slope is
@@ -214,6 +293,15 @@ class GradientTape:
                 f"the gradient of a gradient through {record.opaque[v]!r} has no rule; operators "
                 "that have one: " + ", ".join(twice_differentiable())
             )
+
+
+def _stacked(rows: Any, axis: int, shape: tuple[int, ...], source: Any, zero: bool) -> Any:
+    """Rows of a Jacobian as one; None where nothing is connected."""
+    if not rows:
+        return np.zeros(shape, source.dtype)
+    if rows[0] is None:
+        return np.zeros(shape, source.dtype) if zero else None
+    return np.reshape(np.stack(rows, axis=axis), shape)
 
 
 def plain(g: Any) -> Any:

@@ -53,6 +53,8 @@ class Function:
         try:  # no test before it: another thread may come between
             traced = free.pop()
         except IndexError:
+            traced = None
+        if traced is None:
             traced = self._trace(shape, leaves, arrays)
             free = self._programs.setdefault(key, free)
         program, rebuild, fixed, _held = traced
