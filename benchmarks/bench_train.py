@@ -1,5 +1,5 @@
 """Speed of training steps and of predictions against NumPy, scikit-learn and, where they are
-installed, PyTorch, JAX and ONNX Runtime.
+installed, PyTorch, JAX, ONNX Runtime, Keras and TensorFlow Lite.
 
     python benchmarks/bench_train.py                       all cases, 1 and 2 threads
     python benchmarks/bench_train.py --cases a e           some of them
@@ -16,7 +16,8 @@ disturbs the machine disturbs them alike. Printed: minimum / median in microseco
 many times pyact's minimum goes into the peer's. One process for each number of threads,
 held to that many cores.
 
-Peers: pip install pyact[bench]
+Peers: pip install pyact[bench]; for Keras (on JAX) and TensorFlow Lite
+pip install pyact[bench,tensorflow]
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import statistics
 import subprocess
 import sys
 import time
+import warnings
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
@@ -94,11 +96,11 @@ CASES = {
               (64, 100, 10), "relu", 200, 9, "ce", "adam", 10),
 }  # fmt: skip
 BARS = {
-    "a": "2x JAX, 25x PyTorch, 9x NumPy, 50x scikit-learn",
+    "a": "2x JAX, 17x Keras, 25x PyTorch, 9x NumPy, 50x scikit-learn",
     "b": "1.35x the best (1.5x with 2 threads)",
     "c": "1.2x the best (1.28x with 2 threads)",
     "d": "4x scikit-learn, 2x NumPy",
-    "e": "10x ONNX Runtime, 10x NumPy, 16x torch.jit",
+    "e": "3.5x TFLite, 10x ONNX Runtime, 10x NumPy, 16x torch.jit, 800x Keras's call",
     "f": "1.3x ONNX Runtime",
     "g": "1.1x ONNX Runtime",
 }
@@ -346,6 +348,72 @@ class ScikitLearn:
         return self.net.loss_ * (2 if self.case.loss == "mse" else 1)  # it halves squares
 
 
+def keras_network(sizes: tuple[int, ...], activation: str, w: list[Array]) -> Any:
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    import keras
+
+    net = keras.Sequential(
+        [keras.layers.Input((sizes[0],))]
+        + [keras.layers.Dense(n, activation) for n in sizes[1:-1]]
+        + [keras.layers.Dense(sizes[-1])]
+    )
+    net.set_weights(w)
+    return net
+
+
+class Keras:
+    """One compiled step after the other: the faster of `fit` and `train_on_batch`."""
+
+    name = "Keras"
+    ways = (0, 1)  # steps that `fit` compiles into one, 0 being train_on_batch
+
+    def __init__(self, case: Case, threads: int) -> None:
+        self.case = case
+        self.x, self.y = case.data()
+        took = {}
+        for steps in self.ways:
+            net = self.compiled(steps)
+            for _ in range(2):  # the first compiles
+                begin = perf_counter()
+                self.pass_over(net, steps)
+                took[steps] = perf_counter() - begin
+        self.steps = min(took, key=took.__getitem__)
+        self.net = self.compiled(self.steps)
+
+    def compiled(self, steps: int) -> Any:
+        case = self.case
+        net = keras_network(case.sizes, case.activation, case.weights())
+        import keras
+
+        loss: Any = "mse"
+        if case.loss == "ce":
+            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        sgd = keras.optimizers.SGD(0.1, momentum=0.9)
+        opt = keras.optimizers.Adam(0.001) if case.optimizer == "adam" else sgd
+        net.compile(opt, loss, jit_compile=True, steps_per_execution=steps or 1)
+        return net
+
+    def pass_over(self, net: Any, steps: int) -> float:
+        n = self.case.batch
+        if steps:
+            seen = net.fit(self.x, self.y, batch_size=n, shuffle=False, verbose=0)
+            return float(seen.history["loss"][-1])
+        net.reset_metrics()
+        for i in range(0, len(self.x), n):
+            loss = net.train_on_batch(self.x[i : i + n], self.y[i : i + n])
+        return float(loss)  # the mean so far
+
+    def epoch(self) -> float:
+        return self.pass_over(self.net, self.steps)
+
+
+class KerasManySteps(Keras):
+    """`fit` that compiles ten steps, or all of an epoch, into one call."""
+
+    name = "Keras, steps joined"
+    ways = (10, 100)
+
+
 TRAINERS = (NumPy, Torch, Jax, ScikitLearn)
 WARM = 5  # epochs whose losses are compared
 
@@ -353,7 +421,8 @@ WARM = 5  # epochs whose losses are compared
 def train(key: str, case: Case, threads: int, seconds: float) -> None:
     contenders: dict[str, Any] = {}
     curves: dict[str, list[float]] = {}
-    for kind in (Pyact, *TRAINERS):
+    more = (Keras, KerasManySteps) if key == "a" else ()
+    for kind in (Pyact, *TRAINERS, *more):
         try:
             runner: Any = kind(case, threads)
         except ImportError as e:
@@ -421,7 +490,7 @@ def report(title: str, unit: str, times: dict[str, tuple[float, float]]) -> None
     print(f"{title}, {unit}")
     for name, (best, median) in times.items():
         ratio = "" if name == "pyact" else f"{best / own:8.2f}x"
-        print(f"    {name:14}{best * 1e6:12.2f} /{median * 1e6:12.2f}{ratio}")
+        print(f"    {name:20}{best * 1e6:12.2f} /{median * 1e6:12.2f}{ratio}")
     sys.stdout.flush()
 
 
@@ -477,6 +546,14 @@ def predictors(sizes: tuple[int, ...], batch: int, threads: int) -> dict[str, Ca
         calls["ONNX Runtime"] = onnx_call(sizes, batch, w, x, threads)
     except ImportError as e:
         print(f"# ONNX Runtime is left out: {e}")
+    if batch == 1 and sizes[0] < 10:
+        try:
+            calls["TFLite"] = tflite_call(sizes, batch, w, x, threads)
+            net = keras_network(sizes, "relu", w)
+            calls["Keras call"] = lambda: np.asarray(net(x))
+            calls["Keras predict"] = lambda: net.predict_on_batch(x)
+        except ImportError as e:
+            print(f"# TFLite or Keras is left out: {e}")
     for name, call in calls.items():
         np.testing.assert_allclose(call(), plain(), rtol=1e-4, atol=1e-5, err_msg=name)
     return calls
@@ -510,6 +587,35 @@ def onnx_call(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     return lambda: session.run(None, {"x": x})[0]
+
+
+def tflite_call(
+    sizes: tuple[int, ...], batch: int, w: list[Array], x: Array, threads: int
+) -> Callable[[], Any]:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec([batch, sizes[0]], tf.float32)])
+    def run(a: Any) -> Any:
+        for i in range(0, len(w) - 2, 2):
+            a = tf.nn.relu(tf.matmul(a, w[i]) + w[i + 1])
+        return tf.matmul(a, w[-2]) + w[-1]
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [run.get_concrete_function()], tf.Module()
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that its package is to have another name
+        lite = tf.lite.Interpreter(model_content=converter.convert(), num_threads=threads)
+    lite.allocate_tensors()
+    begin, end = lite.get_input_details()[0]["index"], lite.get_output_details()[0]["index"]
+
+    def call() -> Any:
+        lite.set_tensor(begin, x)
+        lite.invoke()
+        return lite.get_tensor(end)
+
+    return call
 
 
 def predict(key: str, sizes: tuple[int, ...], batch: int, threads: int, seconds: float) -> None:
@@ -573,7 +679,8 @@ def machine(threads: int) -> None:
     isa = pyact.show_config(mode="dicts")["CPU"]["isa"]
     print(f"# {model}; {isa}; {threads} thread{'s' * (threads > 1)}")
     known = {}
-    for p in ("pyact", "numpy", "scikit-learn", "torch", "jax", "onnxruntime"):
+    peers = ("scikit-learn", "torch", "jax", "onnxruntime", "keras", "tensorflow-cpu")
+    for p in ("pyact", "numpy", *peers):
         try:
             known[p] = version(p)
         except PackageNotFoundError:

@@ -40,6 +40,32 @@ def test_every_allocation_may_fail(shim):
     assert int(done.stdout.split()[0]) > 1000, done.stdout
 
 
+COUNTED = """
+import sys
+import allocations, numpy as np
+
+shim = allocations.Shim(sys.argv[1])
+calls = allocations.Calls()
+fast = calls.model.compile_inference()
+x, out = allocations.X, np.empty((12, 3), np.float32)
+for call in (lambda: fast(x, out), lambda: fast(x, out=out), calls.tape):
+    call()
+    shim.run(call, 1 << 40, 0)
+    print(shim.calls)
+"""
+
+
+def test_compiled_inference_allocates_nothing(shim):
+    """Neither does the core allocate; an operator, which does, is counted."""
+    done = subprocess.run(
+        [sys.executable, "-c", COUNTED, shim], capture_output=True, text=True, check=False,
+        env={**os.environ, "LD_PRELOAD": shim, "PYTHONPATH": search_path(ROOT / "tests")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    positional, named, operator = map(int, done.stdout.split())
+    assert positional == named == 0 < operator
+
+
 @pytest.mark.parametrize("bug", allocations.PLANTS)
 def test_a_planted_bug_is_found(shim, bug):
     done = under(shim, "--plant", bug)

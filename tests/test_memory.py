@@ -1,7 +1,8 @@
 """Memory: what a call takes it gives back, on success and on every error path; a process stays as
 large as it was; when there is none left, MemoryError.
 
-`python tests/test_memory.py` runs the long version: 10^6 predictions and 10^5 fits."""
+`python tests/test_memory.py` runs the long version: 10^6 predictions, 10^7 calls of
+`compile_inference`'s function and 10^5 fits. PYACT_TEST_BIG=1 maps files of 10 GB."""
 
 from __future__ import annotations
 
@@ -10,10 +11,11 @@ import gc
 import os
 import sys
 import tempfile
+import tracemalloc
 
 import numpy as np
 import pytest
-from conftest import python
+from conftest import python, run, search_path
 
 import pyact
 from pyact import layers, ops
@@ -228,7 +230,7 @@ def test_a_leak_is_found():
 # ---- a process that goes on for long -----------------------------------------------------------
 
 
-def goes_on(predictions, fits):
+def goes_on(predictions, calls, fits):
     """By how many bytes the process is larger after so many calls; the first are to warm up."""
     model = small()
     fast, row = model.compile_inference(), X[:1]
@@ -236,7 +238,7 @@ def goes_on(predictions, fits):
     grown = []
     for count, call in (
         (predictions, lambda: model.predict(row)),
-        (predictions, lambda: fast(row, out=result)),
+        (calls, lambda: fast(row, out=result)),
         (fits, lambda: model.fit(X, Y, epochs=1, batch_size=16, verbose=0)),
     ):
         for _ in range(min(count, 500)):
@@ -252,7 +254,87 @@ def goes_on(predictions, fits):
 
 @glibc
 def test_a_process_stays_as_large():
-    assert max(goes_on(30_000, 1_000)) < 1 << 20
+    assert max(goes_on(30_000, 30_000, 1_000)) < 1 << 20
+
+
+@glibc
+@pytest.mark.thread_unsafe(reason="tracemalloc counts for all threads")
+def test_compiled_inference_allocates_nothing():
+    """Nothing of Python's or NumPy's either; of the core's, see test_allocations.py."""
+    row, out = np.ones((1, 4), np.float32), np.empty((1, 2), np.float32)
+    for batch in (None, 1):
+        fast = small().compile_inference(batch)
+
+        def taken(call):
+            call()
+            tracemalloc.reset_peak()
+            before = tracemalloc.get_traced_memory()[0]
+            call()
+            return tracemalloc.get_traced_memory()[1] - before
+
+        tracemalloc.start()
+        try:
+            kept = bytearray(1000)  # so that tracemalloc's own numbers are objects
+            base = taken(lambda kept=kept: len(kept))
+            assert taken(lambda fast=fast: fast(row, out)) <= base
+            assert taken(lambda fast=fast: fast(row)) > base  # the check can fail
+        finally:
+            tracemalloc.stop()
+
+
+# ---- data in a file, larger than memory ---------------------------------------------------------
+
+MAPPED = """
+import resource, sys
+import numpy as np
+import pyact
+from pyact import layers
+
+path, dtype, rows, width, room = sys.argv[1:]
+rows, width = int(rows), int(width)
+pyact.set_num_threads(1)  # a thread's stack would count
+x = np.memmap(path, dtype, "r", shape=(rows, width))
+y = np.memmap(path, dtype, "r", shape=(rows, 1))
+model = pyact.Sequential([layers.Input((width,)), layers.Dense(4, "relu"), layers.Dense(1)])
+model.compile(pyact.optimizers.SGD(0.01), "mse")
+
+
+def everything(x, y):
+    model.fit(x, y, batch_size=256, epochs=1, shuffle=False, verbose=0)
+    model.fit(x, y, batch_size=256, epochs=1, shuffle=True, verbose=0)
+    return model.evaluate(x, y, batch_size=256, verbose=0), model.predict(x, batch_size=256)
+
+
+everything(x[:1000], y[:1000])
+with open("/proc/self/status") as f:
+    held = int(next(line for line in f if line.startswith("VmData:")).split()[1]) << 10
+resource.setrlimit(resource.RLIMIT_DATA, (held + int(room), -1))
+loss, found = everything(x, y)
+assert len(found) == rows and np.isfinite(loss)
+try:
+    np.array(x)
+except MemoryError:
+    print("done")
+"""
+
+
+@glibc
+@pytest.mark.parametrize(
+    "dtype", ["float32", "float64", "float16", "uint8", "int8", "int16", "int32", "int64", "bool"]
+)
+def test_a_mapped_file_is_read_in_place(dtype, tmp_path):
+    """The process may have 16 bytes a row beside what it has, and 16 MB: room for the shuffled
+    order and the predictions, but not for a seventh of the file."""
+    big = os.environ.get("PYACT_TEST_BIG") == "1"
+    row, size = 8192, (10 << 30 if big else 128 << 20)
+    path = tmp_path / "x"
+    with open(path, "wb") as f:
+        f.truncate(size)  # zeros that take no room
+    rows, room = size // row, 16 * (size // row) + (16 << 20)
+    width = row // np.dtype(dtype).itemsize
+    code = ["-c", MAPPED, path, dtype, rows, width, room]
+    done = run([sys.executable, *code], 1200, PYTHONPATH=search_path())
+    assert done.split() == ["done"]
 
 
 # ---- no memory left ----------------------------------------------------------------------------
@@ -307,5 +389,5 @@ def test_no_address_space_is_a_memory_error():
 
 
 if __name__ == "__main__":
-    print("bytes grown by 10^6 predict, 10^6 compile_inference calls, 10^5 fits:",
-          goes_on(1_000_000, 100_000))  # fmt: skip
+    print("bytes grown by 10^6 predict, 10^7 compile_inference calls, 10^5 fits:",
+          goes_on(1_000_000, 10_000_000, 100_000))  # fmt: skip
