@@ -182,6 +182,7 @@ typedef struct pa_feed { /* one array of data, one row per sample, each row cont
 typedef struct pa_loop_args {
     pa_program *full,
         *rest;            /* for whole batches and for the last, smaller one (or NULL) */
+    pa_program *look;     /* for the whole batches that are looked at, or NULL: full */
     const pa_feed *feeds; /* in the order of the graph's inputs */
     int64_t rows, batch;
     const int64_t *order; /* (rows,) row numbers, or NULL: as they stand */
@@ -193,10 +194,10 @@ typedef struct pa_loop_args {
     void *const *results; /* per output: (rows, ...) array that receives it, or NULL */
     int64_t *done;        /* steps finished; written during the run; may be NULL */
     int64_t *updates;     /* the optimizer's count of steps: goes up with each; or NULL */
-    int n_watched;        /* gradients, looked at in steps that are multiples of ... */
-    int64_t watch_every;
+    int64_t watch_every;  /* batches whose number is a multiple of it are looked at; 0: none */
+    int n_watched;        /* gradients */
     const pa_tensor *watched;
-    double *squares; /* (n_watched + 1,): adds each one's sum of squares, and 1 */
+    double *squares; /* (n_watched + 2,): adds each one's sum of squares, 1, and the rows */
 } pa_loop_args;
 
 /* PA_EINTR: the thread's watch said stop; `done` steps are whole, no further one is. */

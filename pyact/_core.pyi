@@ -36,6 +36,7 @@ def run_loop(
     check_finite: bool = False,
     watch: tuple[tuple[NDArray[Any], ...], int, NDArray[np.float64]] | None = None,
     updates: NDArray[np.int64] | None = None,
+    look: Program | None = None,
     /,
 ) -> None: ...
 def execute(

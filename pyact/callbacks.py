@@ -892,9 +892,10 @@ class NeuronHealth(Callback):
     f's largest slope, so that hardly any gradient passes: relu's zeros, tanh beyond
     +-0.975, sigmoid below .013 and above .987. Of gelu, swish and mish, whose slope y does
     not tell, those within [-0.001, 0] count; of leaky_relu none. A unit (of a convolution:
-    a channel) is *dead* when all of its values in an epoch were saturated: then it has
-    learned next to nothing. The *gradient norm* of a layer is sqrt(mean of |g|^2), g the
-    gradient in all of its weights as the optimizer sees it, over every `every`-th step.
+    a channel) is *dead* when all of its values that were looked at in an epoch were
+    saturated: then it has learned next to nothing. The *gradient norm* of a layer is
+    sqrt(mean of |g|^2), g the gradient in all of its weights as the optimizer sees it.
+    Looked at is every `every`-th batch of an epoch, from the first on.
 
     Counting is a part of the compiled step and changes none of its bits. `fit`'s History
     gets `saturated/NAME`, `dead/NAME` (shares from 0 to 1) and `gradient_norm/NAME` for
@@ -902,7 +903,7 @@ class NeuronHealth(Callback):
     `gradient_norm`. Layers inside a nested model are not looked at, those used several
     times at their first use.
 
-    every: steps from one look at the gradients to the next. Raises ValueError for every < 1.
+    every: batches from one look to the next; 1 counts everything. Raises ValueError for every < 1.
 
     >>> import numpy as np, pyact
     >>> from pyact import layers

@@ -297,7 +297,7 @@ def loop(outputs=1, **changes):
         "feeds": (("x", ONES, 0, False),), "rows": 4, "batch": 2, "order": None, "first": 0,
         "last": 2, "seed": 0, "step": 0, "lr": None, "losses": None, "sums": (None,) * outputs,
         "results": (np.empty((4, 3), F32),) * outputs, "done": np.zeros(1, np.int64),
-        "progress": None, "check_finite": False, "watch": None, "updates": None,
+        "progress": None, "check_finite": False, "watch": None, "updates": None, "look": None,
     }  # fmt: skip
     args |= changes
     assert _core.run_loop(*args.values()) is None
@@ -418,10 +418,10 @@ def test_a_loop_refuses_programs_of_other_outputs():
 
 
 def test_a_loop_watches_what_it_is_given():
-    squares = np.zeros(4)
+    squares = np.zeros(5)
     arrays = (np.full(3, 2.0), np.full(3, 2, F32), None)
     loop(watch=(arrays, 1, squares))
-    assert squares.tolist() == [24, 24, 0, 2]
+    assert squares.tolist() == [24, 24, 0, 2, 4]  # two steps, four rows
 
 
 class StopError(Exception):

@@ -21,13 +21,14 @@ SLOPES = {
 }
 
 
-def still(*rest, x, y, batch=32, epochs=1, every=1, watch=True, rate=0.0):
+def still(*rest, x, y, batch=32, epochs=1, every=1, watch=True, rate=0.0, shuffle=True):
     """Trains without moving (or with a rate): (model, health, history)."""
     pyact.set_seed(3)
     model = pyact.Sequential([layers.Input(x.shape[1:]), *rest])
     model.compile(optimizers.SGD(rate), "mse")
     health = callbacks.NeuronHealth(every)
-    history = model.fit(x, y, batch, epochs, verbose=0, callbacks=[health] if watch else [])
+    history = model.fit(x, y, batch, epochs, verbose=0, callbacks=[health] if watch else [],
+                        shuffle=shuffle)  # fmt: skip
     return model, health, history
 
 
@@ -66,7 +67,7 @@ def test_dead_units_and_the_last_smaller_batch():
     model = pyact.Sequential([layers.Input((2,)), hidden, layers.Dense(1)])
     hidden.set_weights([np.array([[5, -1, 0], [0, 0, 0]]), np.array([-1, -1, 1])])
     model.compile(optimizers.SGD(0.0), "mse")
-    health = callbacks.NeuronHealth()
+    health = callbacks.NeuronHealth(1)
     model.fit(x, y, 32, 2, shuffle=False, verbose=0, callbacks=[health])
     assert health.dead["h"] == [1 / 3] * 2
     assert health.saturated["h"] == [pytest.approx((69 + 70) / 210)] * 2
@@ -106,6 +107,34 @@ def test_channels_are_units_in_both_formats():
         found.append((health.saturated["c"], health.dead["c"]))
     assert found[0] == found[1]
     assert 0 < found[0][0][0] < 1
+
+
+@pytest.mark.parametrize("every, rows", [(2, [0, 1, 4, 5]), (3, [0, 1]), (4, [0, 1]),
+                                         (5, [0, 1]), (1, list(range(6)))])  # fmt: skip
+def test_every_so_manieth_batch_is_looked_at(every, rows):
+    """Batches of two rows, the last of one: the first of each epoch is always among them."""
+    x = np.array([[1], [-1], [-1], [-1], [1], [1], [-1]], np.float32)
+    hidden = layers.Dense(1, "relu", name="h", kernel_initializer="ones")
+    _, health, _ = still(hidden, x=x, y=np.zeros((7, 1), np.float32), batch=2, epochs=2,
+                         every=every, shuffle=False)  # fmt: skip
+    rows = rows + [6] * (3 % every == 0)
+    share = (x[rows] <= 0).mean()
+    assert health.saturated["h"] == [pytest.approx(share)] * 2
+    assert len(health.gradient_norm["h"]) == 2
+
+
+def test_pooling_behind_a_convolution_is_looked_at_and_trains_to_the_same_bits():
+    """What is not looked at runs as one call; what is, as two."""
+    x = np.random.default_rng(0).normal(size=(50, 8, 8, 1)).astype(np.float32)
+    y = np.zeros((50, 1), np.float32)
+    found = []
+    for watch in (True, False):
+        stack = [layers.Conv2D(4, 3, activation="relu", name="c"), layers.MaxPooling2D(),
+                 layers.Flatten(), layers.Dropout(0.2), layers.Dense(1)]  # fmt: skip
+        model, health, _ = still(*stack, x=x, y=y, batch=8, epochs=2, every=3, watch=watch,
+                                 rate=0.01)  # fmt: skip
+        found.append(model.get_weights())
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(*found, strict=True))
 
 
 def test_nothing_else_changes():

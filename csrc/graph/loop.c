@@ -93,13 +93,17 @@ static double sum_of_squares(const pa_tensor *t)
     return sum;
 }
 
-static void look_at_gradients(const pa_loop_args *a, int64_t step)
+static bool is_looked_at(const pa_loop_args *a, int64_t batch)
 {
-    if (a->n_watched == 0 || step % a->watch_every)
-        return;
+    return a->watch_every > 0 && batch % a->watch_every == 0;
+}
+
+static void look_at_gradients(const pa_loop_args *a, int64_t rows)
+{
     for (int i = 0; i < a->n_watched; i++)
         a->squares[i] += sum_of_squares(&a->watched[i]);
     a->squares[a->n_watched] += 1;
+    a->squares[a->n_watched + 1] += (double)rows;
 }
 
 static void unbind(pa_program *p)
@@ -116,7 +120,9 @@ pa_status pa_loop_run(const pa_loop_args *a, pa_error *err)
     for (int64_t b = a->first; b < a->last && status == PA_OK; b++) {
         int64_t begin = b * a->batch;
         int64_t rows = a->rows - begin < a->batch ? a->rows - begin : a->batch;
-        pa_program *p = rows == a->batch ? a->full : a->rest;
+        const bool looks = is_looked_at(a, b);
+        pa_program *whole = looks && a->look ? a->look : a->full;
+        pa_program *p = rows == a->batch ? whole : a->rest;
         if (a->lr)
             ctx.lr = a->lr[b - a->first];
         if ((status = feed(a, p, begin, rows, err)))
@@ -126,7 +132,8 @@ pa_status pa_loop_run(const pa_loop_args *a, pa_error *err)
         if (a->loss)
             a->loss[b - a->first] = pa_program_loss(p);
         collect(a, p, begin);
-        look_at_gradients(a, ctx.step);
+        if (looks)
+            look_at_gradients(a, rows);
         ctx.step++;
         if (a->done)
             *a->done = b - a->first + 1;
@@ -135,11 +142,12 @@ pa_status pa_loop_run(const pa_loop_args *a, pa_error *err)
         if ((b & 15) == 15 && b + 1 < a->last && pa_watch_stops(watch))
             status = PA_EINTR;
     }
-    unbind(a->full);
-    unbind(a->rest);
-    if ((a->full && pa_program_not_finite(a->full)) ||
-        (a->rest && pa_program_not_finite(a->rest)))
-        return pa_fail(err, status, "loss or gradient: not finite");
+    pa_program *const programs[] = {a->full, a->rest, a->look};
+    for (int i = 0; i < 3; i++)
+        unbind(programs[i]);
+    for (int i = 0; i < 3; i++)
+        if (programs[i] && pa_program_not_finite(programs[i]))
+            return pa_fail(err, status, "loss or gradient: not finite");
     if (status == PA_EINTR)
         pa_fail(err, status, "interrupted");
     return status;

@@ -154,13 +154,16 @@ static int check_order(const loop *l, PyObject *feeds)
     return 0;
 }
 
-/* Does output i of a program for `rows` rows fill what is there for `like`? */
+/* Does output i of a program for `rows` rows fill what is there for `like`? Sums that
+ * only programs which are looked at have need not be there. */
 static bool fits(pa_program *p, int i, int64_t rows, const pa_tensor *like, bool by_row)
 {
     if (!p)
         return true;
     const pa_tensor *t = pa_program_output(p, i);
-    if (!t || t->dtype != like->dtype)
+    if (!t)
+        return !by_row;
+    if (t->dtype != like->dtype)
         return false;
     if (!by_row)
         return t->size == like->size;
@@ -168,10 +171,28 @@ static bool fits(pa_program *p, int i, int64_t rows, const pa_tensor *like, bool
            elements_per_row(t) == elements_per_row(like);
 }
 
+/* The program with the most outputs. */
+static pa_program *widest(const pa_loop_args *a)
+{
+    pa_program *const programs[] = {a->full, a->rest, a->look};
+    pa_program *found = NULL;
+    int most = -1;
+    for (int i = 0; i < 3; i++) {
+        int n = 0;
+        while (programs[i] && pa_program_output(programs[i], n))
+            n++;
+        if (programs[i] && n > most) {
+            most = n;
+            found = programs[i];
+        }
+    }
+    return found;
+}
+
 /* sums and results: tuples with an array or None per output. */
 static int get_outputs(loop *l, PyObject *sums, PyObject *results)
 {
-    pa_program *p = l->a.full ? l->a.full : l->a.rest;
+    pa_program *p = widest(&l->a);
     const pa_tensor *t;
     int n = 0;
     for (; (t = pa_program_output(p, n)); n++) {
@@ -191,6 +212,7 @@ static int get_outputs(loop *l, PyObject *sums, PyObject *results)
             return -1;
         bool by_row = result != Py_None, used = by_row || sum != Py_None;
         if (used && (!fits(l->a.full, n, l->a.batch, t, by_row) ||
+                     !fits(l->a.look, n, l->a.batch, t, by_row) ||
                      !fits(l->a.rest, n, l->a.rows % l->a.batch, t, by_row))) {
             PyErr_Format(PyExc_ValueError,
                          "run_loop: output %d has not one row for each row of the batch",
@@ -208,7 +230,7 @@ static int get_outputs(loop *l, PyObject *sums, PyObject *results)
     return 0;
 }
 
-/* watch: None, or (arrays of gradients, every, float64 array of one more element). */
+/* watch: None, or (arrays of gradients, every, float64 array of two more elements). */
 static int get_watched(loop *l, PyObject *watch)
 {
     PyObject *arrays, *squares;
@@ -224,7 +246,7 @@ static int get_watched(loop *l, PyObject *watch)
         return -1;
     }
     if (squares == Py_None ||
-        get_array(squares, NPY_FLOAT64, n + 1, true, "watch", (void **)&l->a.squares) < 0)
+        get_array(squares, NPY_FLOAT64, n + 2, true, "watch", (void **)&l->a.squares) < 0)
         return -1;
     l->watched = PyMem_Calloc((size_t)n + 1, sizeof *l->watched);
     if (!l->watched) {
@@ -275,30 +297,34 @@ PyDoc_STRVAR(
     run_loop_doc,
     "run_loop(full, rest, feeds, rows, batch, order, first, last, seed, step, lr, "
     "losses, "
-    "sums, results, done, progress, check_finite=False, watch=None, updates=None, /)\n--\n\n"
+    "sums, results, done, progress, check_finite=False, watch=None, updates=None, "
+    "look=None, /)\n--\n\n"
     "Runs the batches [first, last) of `rows` rows. The program `full` takes whole\n"
     "batches, `rest` the last, smaller one. feeds: tuples (name, array, classes,\n"
     "reject_nan). done: int64 array (1,), the steps finished so far; updates: the\n"
     "same, counted up from what it holds. progress() is\n"
     "called about 20 times a second; what it raises, or a signal, ends the run at a\n"
     "whole step. check_finite: FloatingPointError from a step whose loss or gradients\n"
-    "are not finite, before it changes a parameter; and after the last step when a parameter is not finite. watch: (arrays,\n"
-    "every, sums): in steps that are multiples of `every` adds the sum of squares of\n"
-    "each array to sums, and 1 to its last element.");
+    "are not finite, before it changes a parameter; and after the last step when a "
+    "parameter is not finite. watch: (arrays,\n"
+    "every, sums): in batches whose number is a multiple of `every` adds the sum of "
+    "squares\n"
+    "of each array to sums, then 1 and the batch's rows; look: the program that takes\n"
+    "the whole ones of those batches.");
 
 static PyObject *run(loop *l)
 {
     pa_error err = {""};
-    pa_program *program[] = {l->a.full, l->a.rest};
+    pa_program *program[] = {l->a.full, l->a.rest, l->a.look};
     pa_program *last = l->a.full ? l->a.full : l->a.rest;
     pa_py_away away;
     pa_py_leave(&away, l->progress, last ? pa_program_flops(last) : 0);
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 3; i++)
         if (program[i])
             pa_program_check_finite(program[i], l->check_finite);
     pa_status status = pa_loop_run(&l->a, &err);
     bool bad = false;
-    for (int i = 0; i < 2 && l->check_finite; i++)
+    for (int i = 0; i < 3 && l->check_finite; i++)
         bad = bad || (program[i] && pa_program_not_finite(program[i]));
     if (l->check_finite && status == PA_OK && l->a.last > l->a.first && last)
         bad = !pa_program_finite_params(last, l->a.ctx.pool);
@@ -314,19 +340,21 @@ static PyObject *run(loop *l)
 static PyObject *run_loop(PyObject *module, PyObject *args)
 {
     PyObject *full_o, *rest_o, *feeds, *order, *lr, *losses, *sums, *results, *done,
-        *progress, *watch = Py_None, *updates = Py_None;
+        *progress, *watch = Py_None, *updates = Py_None, *look_o = Py_None;
     long long rows, batch, first, last, step;
     unsigned long long seed;
     bool bad = false;
     int check_finite = 0;
-    if (!PyArg_ParseTuple(args, "OOO!LLOLLKLOOO!O!OO|pOO:run_loop", &full_o, &rest_o,
+    if (!PyArg_ParseTuple(args, "OOO!LLOLLKLOOO!O!OO|pOOO:run_loop", &full_o, &rest_o,
                           &PyTuple_Type, &feeds, &rows, &batch, &order, &first, &last,
                           &seed, &step, &lr, &losses, &PyTuple_Type, &sums, &PyTuple_Type,
-                          &results, &done, &progress, &check_finite, &watch, &updates))
+                          &results, &done, &progress, &check_finite, &watch, &updates,
+                          &look_o))
         return NULL;
     PyTypeObject *type = pa_py_state(module)->type[PA_PY_PROGRAM];
     py_program *full = program_or_none(full_o, type, &bad);
     py_program *rest = program_or_none(rest_o, type, &bad);
+    py_program *look = program_or_none(look_o, type, &bad);
     int64_t batches = batch > 0 && rows >= 0 ? rows / batch + (rows % batch != 0) : -1;
     if (bad || (!full && !rest) || batches < 0 || first < 0 || first > last ||
         last > batches || (!full && first < rows / batch) ||
@@ -338,6 +366,7 @@ static PyObject *run_loop(PyObject *module, PyObject *args)
               .check_finite = check_finite};
     l.a = (pa_loop_args){.full = full ? full->program : NULL,
                          .rest = rest ? rest->program : NULL,
+                         .look = look ? look->program : NULL,
                          .rows = rows,
                          .batch = batch,
                          .first = first,
@@ -357,7 +386,10 @@ static PyObject *run_loop(PyObject *module, PyObject *args)
     PyObject *none = NULL;
     if (get_watched(&l, watch) == 0 && claim(full) == 0) {
         if (claim(rest) == 0) {
-            none = run(&l);
+            if (claim(look) == 0) {
+                none = run(&l);
+                release(look);
+            }
             release(rest);
         }
         release(full);

@@ -186,14 +186,16 @@ class Engine:
     def _ensure_built(self, x: Array) -> None:
         self.model.ensure_built((None, *x.shape[1:]))
 
-    def take(self, kind: str, batch: int, data: Data) -> tuple[list[Compiled], Compiled]:
+    def take(
+        self, kind: str, batch: int, data: Data, watched: bool = False
+    ) -> tuple[list[Compiled], Compiled]:
         """A program that nobody else is running, and the list that it is given back to; when
-        the model has changed meanwhile, that list is no longer looked at."""
+        the model has changed meanwhile, that list is no longer looked at. watched: does it
+        count for `NeuronHealth`?"""
         if kind == "predict":
             key: Any = (kind, batch)
         else:
             trained = kind == "train"
-            watched = trained and self.health is not None
             trainable = tuple(w.trainable for w in self.model.weights) if trained else ()
             y_shapes = tuple(None if y is None else y.shape[1:] for y in data.y)
             weighted = tuple(data.weight_of) if data.weights else ()
@@ -204,22 +206,27 @@ class Engine:
         try:  # no test before it: another thread may come between
             return free, free.pop()
         except IndexError:
-            return free, Compiled(self, kind, batch, data)
+            return free, Compiled(self, kind, batch, data, watched)
 
     def _run(self, kind: str, data: Data, batch: int, steps: Steps) -> None:
         """Runs the batches [steps.first, steps.last) of the data in one C call."""
-        taken = []
-        full = rest = None
+        taken: list[tuple[list[Compiled], Compiled]] = []
+        full = rest = look = None
+        whole_batches = data.rows // batch
+        every = self.health.every if kind == "train" and self.health is not None else 0
         try:
-            if data.rows >= batch and steps.first < data.rows // batch:
-                taken.append(self.take(kind, batch, data))
+            if steps.first < whole_batches:
+                taken.append(self.take(kind, batch, data, every == 1))
                 full = taken[-1][1]
-            if steps.last > data.rows // batch:
-                taken.append(self.take(kind, data.rows % batch, data))
+            if every > 1 and -(-steps.first // every) * every < min(steps.last, whole_batches):
+                taken.append(self.take(kind, batch, data, True))
+                look = taken[-1][1]
+            if steps.last > whole_batches:
+                watched = every > 0 and whole_batches % every == 0
+                taken.append(self.take(kind, data.rows % batch, data, watched))
                 rest = taken[-1][1]
-            either = full or rest
-            if either is not None:
-                steps.run(self, kind, data, batch, full, rest, either)
+            if taken:
+                steps.run(self, kind, data, batch, full, rest, look)
         finally:
             for free, compiled in taken:
                 free.append(compiled)

@@ -21,21 +21,25 @@ __all__ = ["Compiled", "own_values", "predicted"]
 class Compiled:
     """A program for one kind of run and one batch size, and how to feed it."""
 
-    def __init__(self, engine: Engine, kind: str, batch: int, data: Data) -> None:
+    def __init__(
+        self, engine: Engine, kind: str, batch: int, data: Data, watched: bool = False
+    ) -> None:
         graph = _core.Graph()
         with _recording.tracing(graph):
-            self._trace(engine, graph, kind, batch, data)
+            self._trace(engine, graph, kind, batch, data, watched)
 
-    def _trace(self, engine: Engine, graph: Any, kind: str, batch: int, data: Data) -> None:
+    def _trace(
+        self, engine: Engine, graph: Any, kind: str, batch: int, data: Data, watched: bool
+    ) -> None:
         model = engine.model
         specs = model.network.inputs
         self.inputs = [spec.shape[1:] for spec in specs]
         self.x_labels, self.y_labels = labels_of(model, "x"), labels_of(model, "y")
         given = [graph.input((batch, *s.shape[1:]), s.dtype) for s in specs]
         seen: list[tuple[Any, list[Any]]] = []
-        watched = kind == "train" and engine.health is not None
         see = (lambda layer, values: seen.append((layer, values))) if watched else None
         predictions = predicted(model, given, kind == "train", see)
+        self.sizes: list[int] = []  # of what is summed
         self.shapes = [tuple(p.shape[1:]) for p in predictions]
         self.dtypes = [p.dtype for p in predictions]
         self.checks = model.network.checks()

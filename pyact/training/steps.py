@@ -33,7 +33,7 @@ class Steps:
         self.done = np.zeros(1, np.int64)
         self.losses = np.empty(0)
         self.results: list[Array] = []
-        self.squares: Array | None = None  # of each layer's gradients, and in how many steps
+        self.squares: Array | None = None  # of each gradient, then the steps looked at and rows
         self._spans: Any = None
 
     def plan(
@@ -45,8 +45,9 @@ class Steps:
 
     def run(
         self, engine: Engine, kind: str, data: Data, batch: int,
-        full: Compiled | None, rest: Compiled | None, either: Compiled,
+        full: Compiled | None, rest: Compiled | None, look: Compiled | None,
     ) -> None:  # fmt: skip
+        either = max((c for c in (full, rest, look) if c is not None), key=lambda c: len(c.sizes))
         model, count = engine.model, self.last - self.first
         feeds = either.feeds(data)
         self.losses, self.done = np.empty(count), np.zeros(1, np.int64)
@@ -61,10 +62,12 @@ class Steps:
             results, sums = tuple(self.results), (None,) * len(self.results)
         else:
             if self.sums is None:
-                self.sums = [np.zeros(n) for n in either.sizes]
+                self.sums, self.watched = [], []
                 self.found, self.names = either.metrics, either.names
-            self.watched = either.health
-            sums, results = tuple(self.sums), (None,) * len(self.sums)
+            if len(self.sums) < len(either.sizes):  # the first batch that is looked at
+                self.sums += [np.zeros(n) for n in either.sizes[len(self.sums) :]]
+            self.watched = either.health or self.watched
+            sums, results = tuple(self.sums[: len(either.sizes)]), (None,) * len(either.sizes)
         watch = None
         if kind == "train":
             watch = self._watch(engine)
@@ -77,7 +80,7 @@ class Steps:
                 None if kind == "predict" else self.losses, sums, results, self.done,
                 self._progress if self.hooks is not None else None,
                 engine.check_finite and kind == "train", watch,
-                engine.optimizer._updates if kind == "train" else None,
+                engine.optimizer._updates if kind == "train" else None, look and look.program,
             )  # fmt: skip
         except FloatingPointError:
             raise FloatingPointError(self._not_finite(data)) from None
@@ -97,23 +100,22 @@ class Steps:
             for _, weights in trained(engine.model) for w in weights
         )  # fmt: skip
         if self.squares is None:
-            self.squares = np.zeros(len(grads) + 1)
+            self.squares = np.zeros(len(grads) + 2)
         return grads, engine.health.every, self.squares
 
     def health(self) -> tuple[Any, Any]:
         """For each activation (layer's name, share of saturated values of each unit); for each
         layer with weights (name, root mean square of its gradient's norm)."""
         shares, norms = [], []
-        if self.sums is not None:
+        if self.sums is not None and self.squares is not None and self.squares[-1] > 0:
             for (name, each, _), counts in zip(
                 self.watched, self.sums[len(self.found) :], strict=True
             ):
-                shares.append((name, counts / (each * self.rows_done)))
-        if self.squares is not None and self.squares[-1] > 0:
+                shares.append((name, counts / (each * self.squares[-1])))
             at = 0
             for name, weights in trained(self.engine.model):
                 total = self.squares[at : at + len(weights)].sum()
-                norms.append((name, float(np.sqrt(total / self.squares[-1]))))
+                norms.append((name, float(np.sqrt(total / self.squares[-2]))))
                 at += len(weights)
         return shares, norms
 
@@ -165,6 +167,7 @@ class Steps:
             "loss_sum": float(self.loss_sum),
             "rows_done": int(self.rows_done),
             "sums": list(self.sums or ()),
+            "squares": self.squares,
             "of": [rows, batch] if rows != batch else None,  # of a stream each is its own
         }
 
@@ -175,12 +178,18 @@ class Steps:
                 "resume_from: the run had {} rows in batches of {}, this one has {} in "
                 "batches of {}".format(*state["of"], data.rows, batch)
             )
-        free, compiled = self.engine.take("train", min(batch, data.rows), data)
+        watched = self.engine.health is not None
+        free, compiled = self.engine.take("train", min(batch, data.rows), data, watched)
         free.append(compiled)
         sums = [np.array(s, np.float64).reshape(-1) for s in state["sums"]]
-        if [s.size for s in sums] != compiled.sizes:
+        if [s.size for s in sums] != compiled.sizes[: len(sums)] or len(sums) < len(
+            compiled.metrics
+        ):
             raise ValueError("resume_from: the run had other metrics than this one")
         self.found, self.sums, self.names = compiled.metrics, sums, compiled.names
+        self.watched = compiled.health
+        if watched and state.get("squares") is not None:
+            self.squares = np.array(state["squares"], np.float64).reshape(-1)
         self.loss_sum, self.rows_done = float(state["loss_sum"]), int(state["rows_done"])
 
     def _so_far(self) -> tuple[float, int]:
