@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import pyact
-from pyact import Sequential, layers
+from pyact import Sequential, _core, layers
 from pyact.layers import Dense, Feedback, Input
 
 
@@ -147,6 +147,25 @@ def test_a_fixed_point_ends_when_it_is_found(combine):
             model.set_weights(moved)
             losses.append(((model.predict(x) - y) ** 2).mean())
         assert taped[k][at] == pytest.approx((losses[0] - losses[1]) / 2e-5, abs=1e-8), k
+
+
+def test_what_a_loop_reads_lasts_through_it():
+    """A value that nothing reads behind the loop must not be overwritten in its first round."""
+    x, k, up, down = numbers(4, 8), numbers(8, 8), 0.2 * numbers(8, 8), 0.2 * numbers(8, 8)
+    graph = _core.Graph()
+    given = graph.input(x.shape, np.float64)
+    before = graph.apply("matmul", (given, k))
+    f = graph.apply("reenter", (graph.const(np.zeros_like(x)),))
+    inside = graph.apply("add", (graph.apply("matmul", (f, up)), before))
+    fresh = graph.apply("matmul", (graph.apply("tanh", (inside,)), down))
+    y, moving = graph.apply("settle", (f, fresh), {"rounds": 10**6, "tolerance": 1e-13})
+    program = _core.Program(graph, outputs=(y, moving))
+    found, left = _core.execute(program, (x,))
+    want = np.zeros_like(x)
+    for _ in range(200):
+        want = np.tanh(want @ up + x @ k) @ down
+    np.testing.assert_allclose(found, want, atol=1e-11)
+    assert left == 0
 
 
 def test_what_a_row_becomes_does_not_depend_on_the_others():

@@ -131,7 +131,7 @@ def test_pooling_behind_a_convolution_is_looked_at_and_trains_to_the_same_bits()
     for watch in (True, False):
         stack = [layers.Conv2D(4, 3, activation="relu", name="c"), layers.MaxPooling2D(),
                  layers.Flatten(), layers.Dropout(0.2), layers.Dense(1)]  # fmt: skip
-        model, health, _ = still(*stack, x=x, y=y, batch=8, epochs=2, every=3, watch=watch,
+        model, _, _ = still(*stack, x=x, y=y, batch=8, epochs=2, every=3, watch=watch,
                                  rate=0.01)  # fmt: skip
         found.append(model.get_weights())
     assert all(a.tobytes() == b.tobytes() for a, b in zip(*found, strict=True))

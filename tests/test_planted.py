@@ -262,8 +262,8 @@ def test_a_step_counted_before_it_is_done_is_found(planted):
 
 
 def test_a_loop_that_overwrites_what_it_reads_is_found(planted):
-    found = failures(planted, "test_feedback.py", "fixed_point")
-    assert "test_a_fixed_point_ends_when_it_is_found" in found
+    found = failures(planted, "test_feedback.py", "lasts_through")
+    assert "test_what_a_loop_reads_lasts_through_it" in found
 
 
 # ---- faults in what a check is given -------------------------------------------------------------
