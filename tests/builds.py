@@ -26,11 +26,11 @@ def copy(tree: Path) -> None:
         shutil.copytree(ROOT / name, tree / name, dirs_exist_ok=True, ignore=skip)
 
 
-def compile_with(tree: Path, flags: str) -> None:
+def compile_with(tree: Path, flags: str, level: str = "-O1") -> None:
     """Only what has changed since the last time is compiled."""
     env = {
         "PYACT_BUILD_JOBS": str(os.cpu_count() or 1),
-        "PYACT_CFLAGS": f"{flags} -O1",
+        "PYACT_CFLAGS": f"{flags} {level}",
         "PYACT_LDFLAGS": flags,
         "WERROR": "",
     }
