@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import parallel
 import pytest
 
 import pyact
@@ -25,6 +26,13 @@ def pytest_configure(config):
     )
     if str(getattr(config.option, "parallel_threads", 1)) != "1":
         seed_each_thread()
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        why = parallel.reason(item.path.stem, getattr(item, "originalname", item.name))
+        if why:
+            item.add_marker(pytest.mark.thread_unsafe(reason=why))
 
 
 def seed_each_thread():

@@ -141,6 +141,17 @@ def plant(csrc):
         t, "r.mask = in.mask ?", "r.mask = in.mask && kind->gates != 3 ?"))  # fmt: skip
     # what a loop reads in every round may be overwritten in its first
     edit("graph/plan.c", lambda t: replaced(t, "it->dies = end;", "it->dies += 0;"))
+    # threads share a scratch: with one thread nothing is wrong
+    edit("ops/map/hard_sigmoid.c", lambda t: replaced(t, '"kern/map.h"', '"kern/map_shared.h"'))
+    shared = (csrc / "kern/map.h").read_text()
+    load = "    load(x, in[0]);\n    load_p(p, in[1], fixed);\n    r[0] = f("
+    scratch = (
+        "    static real scratch[BLOCK];\n    int sched_yield(void);\n"
+        "    for (int i = 0; i < BLOCK; i++)\n        scratch[i] = in[0][i];\n"
+        "    sched_yield();\n"
+    )
+    shared = replaced(shared, load, scratch + load.replace("in[0]", "scratch", 1))
+    (csrc / "kern/map_shared.h").write_text(shared)
     # a step counts as done before it is
     step = "if ((status = pa_program_step("
     count = "        if (a->updates)\n            ++*a->updates;\n"
@@ -173,7 +184,7 @@ def switched(core_library, tmp_path_factory):
     return build_planted(tmp_path_factory.mktemp("switched"), plant_switched)
 
 
-def failures(planted, file, words, **switches):
+def failures(planted, file, words, *more, **switches):
     """The tests of a file that fail on the faulty pyact, as {function: {parameters}}."""
     env = {
         **os.environ,
@@ -184,13 +195,15 @@ def failures(planted, file, words, **switches):
     }
     command = [
         sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull,
-        "--rootdir", ROOT / "tests", "-rf", "--tb=no", "-k", words, ROOT / "tests" / file,
+        "--rootdir", ROOT / "tests", "-rfE", "--tb=no", "-k", words, *more, ROOT / "tests" / file,
     ]  # fmt: skip
     done = subprocess.run([str(c) for c in command], env=env, cwd=planted, capture_output=True,
                           text=True, timeout=280, check=False)  # fmt: skip
     assert done.returncode in (0, 1), done.stdout + done.stderr
     found = {}
-    for name, parameters in re.findall(r"^FAILED \S+::(\w+)(?:\[([^\]]*)\])?", done.stdout, re.M):
+    for name, parameters in re.findall(
+        r"^(?:PARALLEL )?FAILED \S+::(\w+)(?:\[([^\]]*)\])?", done.stdout, re.M
+    ):
         found.setdefault(name, set()).add(parameters)
     return found
 
@@ -264,6 +277,14 @@ def test_a_step_counted_before_it_is_done_is_found(planted):
 def test_a_loop_that_overwrites_what_it_reads_is_found(planted):
     found = failures(planted, "test_feedback.py", "lasts_through")
     assert "test_what_a_loop_reads_lasts_through_it" in found
+
+
+def test_a_scratch_that_threads_share_is_found(planted, monkeypatch):
+    pytest.importorskip("pytest_run_parallel")
+    monkeypatch.setenv("PYACT_NUM_THREADS", "1")
+    words = "hard_sigmoid and any_size_and_layout"
+    assert not failures(planted, "test_ufuncs.py", words)
+    assert failures(planted, "test_ufuncs.py", words, "--parallel-threads=8")
 
 
 # ---- faults in what a check is given -------------------------------------------------------------
