@@ -1,8 +1,9 @@
 """Memory: what a call takes it gives back, on success and on every error path; a process stays as
 large as it was; when there is none left, MemoryError.
 
-`python tests/test_memory.py` runs the long version: 10^6 predictions, 10^7 calls of
-`compile_inference`'s function and 10^5 fits. PYACT_TEST_BIG=1 maps files of 10 GB."""
+`python tests/test_memory.py` runs the long version: 1000 repeats of each call and of each error of
+all that is registered, 10^6 predictions, 10^7 calls of `compile_inference`'s function and 10^5
+fits. PYACT_TEST_BIG=1 maps files of 10 GB."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import tracemalloc
 
+import everything
 import numpy as np
 import pytest
 from conftest import python, run, search_path
@@ -170,7 +172,7 @@ def fails(call):
     return one
 
 
-def growth(call, repeats, warm=50):
+def growth(call, repeats, warm=20):
     """By how much a call leaves malloc (bytes) and Python (blocks) larger, over the repeats, and
     the reference counts of its arguments."""
 
@@ -186,10 +188,10 @@ def growth(call, repeats, warm=50):
     return [b - a for a, b in zip(first, state(), strict=True)]
 
 
-def level(call, repeats=1000):
+def level(call, repeats=1000, tries=3):
     """Asserts that less than 10 bytes and a sixth of a block are left for each call, and no
-    reference; caches may still fill, so a call has three tries."""
-    for _ in range(3):
+    reference; caches may still fill, so a call has some tries."""
+    for _ in range(tries):
         size, blocks, references = growth(call, repeats)
         if size < 10 * repeats and blocks < repeats / 6 and references == 0:
             return
@@ -210,6 +212,39 @@ def test_a_call_leaves_nothing(name, tmp_path):
 def test_a_failed_call_leaves_nothing(name, tmp_path):
     call = fails(errors(tmp_path)[name])
     level(call)
+
+
+KINDS = sorted({name.split()[0] for name in everything.ENTRIES})
+
+
+def left_by_everything(kind, repeats):
+    """Complaints of `level` about each operator, class and function of a kind."""
+    complaints = []
+    for name, make in everything.ENTRIES.items():
+        if name.split()[0] != kind:
+            continue
+        entry = make()
+        for how, call in (("works", entry.ok), ("fails", fails(entry.bad))):
+            try:
+                level(call, repeats, tries=12)
+            except AssertionError as error:
+                complaints.append(f"{name}, which {how}: {error}")
+    return complaints
+
+
+@glibc
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_that_is_registered_leaves_anything(kind):
+    assert not left_by_everything(kind, 40)
+
+
+@glibc
+def test_a_leak_in_what_is_registered_is_found(monkeypatch):
+    kept = []
+    entry = everything.Entry(lambda: None, lambda: kept.append(object()) or int("x"))
+    monkeypatch.setattr(everything, "ENTRIES", {"ufunc leak": lambda: entry})
+    (found,) = left_by_everything("ufunc", 40)
+    assert "ufunc leak, which fails" in found
 
 
 @glibc
@@ -389,5 +424,8 @@ def test_no_address_space_is_a_memory_error():
 
 
 if __name__ == "__main__":
+    left = [text for kind in KINDS for text in left_by_everything(kind, 1000)]
+    print(f"{2 * len(everything.ENTRIES)} calls of 1000 repeats, {len(left)} complaints", *left,
+          sep="\n", flush=True)  # fmt: skip
     print("bytes grown by 10^6 predict, 10^7 compile_inference calls, 10^5 fits:",
           goes_on(1_000_000, 10_000_000, 100_000))  # fmt: skip

@@ -14,11 +14,21 @@ bool pa_py_closed(const pa_py_graph *self)
     return released || self->runs;
 }
 
+/* An attribute by an interned name. The interpreter's cache of attributes keeps the names
+ * that it was asked by: a new text for each question would miss it, and fill it. */
+static PyObject *attribute(PyObject *x, const char *name)
+{
+    PyObject *text = PyUnicode_InternFromString(name);
+    PyObject *found = text ? PyObject_GetAttr(x, text) : NULL;
+    Py_XDECREF(text);
+    return found;
+}
+
 int pa_py_is_weight(PyObject *x)
 {
     if (!PyArray_Check(x) || PyArray_CheckExact(x))
         return 0;
-    PyObject *block = PyObject_GetAttrString(x, "block");
+    PyObject *block = attribute(x, "block");
     Py_XDECREF(block);
     if (block)
         return 1;
@@ -60,9 +70,9 @@ int pa_py_array_value(pa_py_graph *self, PyObject *array, bool wants_grad, int *
 static int weight_value(pa_py_graph *self, PyObject *x, int *id)
 {
     pa_state *state = pa_py_state_of((PyObject *)self);
-    PyObject *block = PyObject_GetAttrString(x, "block");
-    PyObject *offset = block ? PyObject_GetAttrString(x, "offset") : NULL;
-    PyObject *trainable = offset ? PyObject_GetAttrString(x, "trainable") : NULL;
+    PyObject *block = attribute(x, "block");
+    PyObject *offset = block ? attribute(x, "offset") : NULL;
+    PyObject *trainable = offset ? attribute(x, "trainable") : NULL;
     int result = -1;
     if (!trainable)
         goto done;
