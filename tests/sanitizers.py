@@ -28,7 +28,7 @@ from builds import compile_with, copy
 FLAGS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 # build other cores, look at the tree rather than at the core, or start kernels of Jupyter
 LEFT_OUT = {"c_programs", "planted", "package", "notebooks", "sanitizers", "docs", "layering",
-            "static", "shapes"}  # fmt: skip
+            "static", "shapes", "parallel"}  # fmt: skip
 SHORT = ("autodiff", "bad_input", "copies", "feedback", "finite", "functional", "health",
          "images", "losses", "metrics", "optimizers")  # fmt: skip
 
