@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 
 import pytest
+import sanitizers
 from conftest import ROOT, compiler, run
 
 from pyact import _core
@@ -22,8 +24,8 @@ FLAGS = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-Icsrc"]
 programs = pytest.mark.parametrize("program", PROGRAMS, ids=[p.stem for p in PROGRAMS])
 
 
-def build(cc, program, library, output):
-    run([cc, *FLAGS, program, library / "libpyact.a", "-lm", "-lpthread", "-o", output])
+def build(cc, program, library, output, *more):
+    run([cc, *FLAGS, *more, program, library / "libpyact.a", "-lm", "-lpthread", "-o", output])
     return output
 
 
@@ -41,6 +43,33 @@ def test_the_example_learns(core_library, tmp_path):
     loss = [float(line.split("loss")[1].split(",")[0]) for line in lines]
     accuracy = float(lines[-1].split()[-1])
     assert loss[-1] < 0.1 * loss[0] and accuracy > 0.98, lines
+
+
+# ---- what is allocated is freed ---------------------------------------------------------------
+
+
+def leaks(program, library, output):
+    """What AddressSanitizer, which also replaces malloc, reports at the program's end."""
+    if not sys.platform.startswith("linux") or sanitizers.libraries() is None:
+        pytest.skip("needs Linux and gcc with libasan")
+    exe = build("gcc", program, library, output, "-g", "-fsanitize=address")
+    done = subprocess.run([exe], env={**os.environ, "ASAN_OPTIONS": "detect_leaks=1"}, text=True,
+                          capture_output=True, timeout=300, check=False)  # fmt: skip
+    assert done.returncode == 0 or "ERROR: LeakSanitizer" in done.stderr, done.stdout + done.stderr
+    return done.stderr if done.returncode else ""
+
+
+@programs
+def test_a_program_leaks_nothing(program, core_library, tmp_path):
+    assert not leaks(program, core_library, tmp_path / program.stem)
+
+
+def test_a_leak_of_a_program_is_found(core_library, tmp_path):
+    text = (ROOT / "tests" / "c" / "test_graph.c").read_text()
+    assert "pa_program_free(p)" in text
+    (tmp_path / "planted.c").write_text(text.replace("pa_program_free(p)", "(void)(p)", 1))
+    found = leaks(tmp_path / "planted.c", core_library, tmp_path / "planted")
+    assert "detected memory leaks" in found and "pa_program_new" in found
 
 
 # ---- 64-bit ARM -------------------------------------------------------------------------------
