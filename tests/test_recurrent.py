@@ -261,6 +261,115 @@ def test_bidirectional_is_two_layers_on_the_sequence_and_its_mirror(kind, sequen
     assert [w.shape for w in twin.weights] == [w.shape for w in both.weights]
 
 
+# What Keras 3.15 gives on JAX with the weights and data of the test: the results, and the sum
+# of absolute values of the gradient of their squares' sum by each weight and by x.
+KERAS = {
+    "simple_rnn": (
+        [0.95642, -0.48113, 0.91423, -0.3303],
+        [2.25, 1.3981, 2.5393, 1.9913],
+    ),
+    "lstm": ([0.04505, -0.03799, -0.03897, -0.04192], [0.108, 0.0259, 0.0869, 0.1268]),
+    "gru": ([-0.00481, -0.17736, 0.18316, 0.00168], [0.3971, 0.0447, 0.664, 0.311]),
+    "gru, reset before": (
+        [0.05378, -0.30351, 0.21904, -0.14247],
+        [0.5328, 0.1127, 0.9422, 0.2097],
+    ),
+    "bidirectional lstm": (
+        [-0.11658, -0.00684, -0.20024, -0.01528, 0, 0, 0, 0, 0.12404, 0.01654, 0.03974, -0.13302,
+         -0.0721, 0.03711, -0.18446, -0.01844, -0.00942, -0.11912, 0.08198, -0.19947, 0, 0, 0, 0],
+        [0.3137, 0.0156, 0.2291, 0.4589, 0.0459, 0.4348, 0.3621],
+    ),
+    "bidirectional gru, mul": (
+        [0.03358, -0.03975, 0, 0, 0.00072, -0.00422, 0.04076, -0.05002, -0.00796, -0.10455, 0, 0],
+        [0.1016, 0.0121, 0.1096, 0.0612, 0.0054, 0.0716, 0.0613],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KERAS)
+def test_results_and_gradients_are_those_of_keras(name):
+    x = np.cos(np.arange(12.0)).reshape(2, 3, 2).astype(np.float32)
+    mask = np.array([[1, 0, 1], [1, 1, 0]], bool)
+    layer = {
+        "simple_rnn": lambda: SimpleRNN(2, go_backwards=True),
+        "lstm": lambda: LSTM(2, go_backwards=True),
+        "gru": lambda: GRU(2, go_backwards=True),
+        "gru, reset before": lambda: GRU(2, reset_after=False, go_backwards=True),
+        "bidirectional lstm": lambda: layers.Bidirectional(LSTM(2, return_sequences=True)),
+        "bidirectional gru, mul": lambda: layers.Bidirectional(
+            GRU(2, return_sequences=True), merge_mode="mul"
+        ),
+    }[name]()
+    layer(x)
+    layer.set_weights([
+        (np.sin(1.0 + np.arange(w.size) * (k + 1)) * 0.7).reshape(w.shape)
+        for k, w in enumerate(layer.weights)
+    ])  # fmt: skip
+    results, gradients = KERAS[name]
+    np.testing.assert_allclose(np.ravel(layer(x, mask=mask)), results, atol=2e-5)
+    with pyact.GradientTape() as tape:
+        v = pyact.constant(x)
+        tape.watch(v)
+        loss = (layer(v, mask=mask) ** 2).sum()
+    found = tape.gradient(loss, [*layer.weights, v])
+    np.testing.assert_allclose([np.abs(g).sum() for g in found], gradients, atol=2e-4)
+
+
+@each
+def test_steps_left_out_give_zeros_where_that_is_asked_for(kind):
+    x, mask = numbers(2, 5, 3), np.array([[1, 1, 0, 1, 0], [0, 1, 1, 1, 0]])
+    plain = kind(4, return_sequences=True)
+    want = plain(x, mask=mask)
+    zeros = kind(4, return_sequences=True, zero_output_for_mask=True, unroll=True)
+    zeros(x)
+    zeros.set_weights(plain.get_weights())
+    assert np.array_equal(zeros(x, mask=mask), want * mask[..., None])
+    assert np.array_equal(zeros(x), plain(x))
+    both = layers.Bidirectional(kind(4, return_sequences=True))
+    assert not both(x, mask=mask)[mask == 0].any() and both(x)[mask == 0].all()
+
+
+@each
+def test_bidirectional_gives_and_takes_the_states_of_both(kind):
+    x = numbers(2, 5, 3)
+    both = layers.Bidirectional(kind(4, return_state=True), "sum", kind(4, return_state=True,
+                                go_backwards=True, activation="relu"))  # fmt: skip
+    first = [numbers(2, 4, seed=k) for k in range(2 * kind.states)]
+    y, *last = both(x, initial_state=first)
+    there = both.forward_layer(x, initial_state=first[: kind.states])
+    back = both.backward_layer(x, initial_state=first[kind.states :])
+    assert np.array_equal(y, there[0] + back[0])
+    assert all(map(np.array_equal, last, [*there[1:], *back[1:]]))
+    assert len(both.compute_output_shape((None, 5, 3))) == 1 + 2 * kind.states
+    twin = layers.Bidirectional.from_config(both.get_config())
+    assert twin.backward_layer.get_config() == both.backward_layer.get_config()
+    both.merge_mode = None
+    assert len(both(x)) == 2 + 2 * kind.states
+    with pytest.raises(ValueError, match=f"list of {2 * kind.states}"):
+        both(x, initial_state=first[:1])
+    for bad in ({"go_backwards": False}, {"return_state": True}, {"return_sequences": True}):
+        with pytest.raises(ValueError, match=next(iter(bad))):
+            layers.Bidirectional(kind(4), "sum", kind(4, **{"go_backwards": True, **bad}))
+    with pytest.raises(ValueError, match="stateful"):
+        layers.Bidirectional(kind(4, stateful=True, batch_size=2))
+    with pytest.raises(TypeError, match="backward_layer"):
+        layers.Bidirectional(kind(4), "sum", Dense(4))
+
+
+def test_a_mask_passes_through_layers_that_work_step_by_step():
+    x = numbers(3, 5, 4)
+    x[0, 3:] = x[1, 1] = 0
+    between = [Dense(4, "tanh"), layers.Dropout(0.5), layers.Activation("relu"), layers.ELU(),
+               layers.LayerNormalization(), layers.BatchNormalization()]  # fmt: skip
+    lstm = LSTM(2)
+    got = Sequential([Input((5, 4)), layers.Masking(), *between, lstm]).predict(x)
+    values = x
+    for layer in between:
+        values = layer(values)
+    np.testing.assert_allclose(got, lstm(values, mask=x.any(-1)), atol=1e-6)
+    assert np.abs(got - lstm(values)).max() > 1e-3
+
+
 def test_bidirectional_and_time_distributed_train_and_can_be_frozen():
     model = Sequential([
         Input((5, 3)), layers.Bidirectional(GRU(4, return_sequences=True)),

@@ -58,6 +58,8 @@ class Activation(Activating):
     [[0.0, 2.0]]
     """
 
+    passes_mask = True
+
     def __init__(self, activation: Any, **keywords: Any) -> None:
         super().__init__(activation, **keywords)
 
@@ -70,6 +72,8 @@ class Activation(Activating):
 
 class _Named(Layer):
     """A layer that is one element-wise operator; its attributes are arguments."""
+
+    passes_mask = True
 
     op: ClassVar[str]
     fields: ClassVar[tuple[str, ...]] = ()
@@ -122,6 +126,8 @@ class PReLU(Layer):
     >>> PReLU()(np.array([[-1.0, 2.0]])).tolist()
     [[0.0, 2.0]]
     """
+
+    passes_mask = True
 
     def __init__(self, alpha_initializer: Any = "zeros", **keywords: Any) -> None:
         super().__init__(**keywords)
@@ -213,6 +219,8 @@ class GELU(Layer):
     >>> print(GELU()(np.array([[1.0]])).round(6))
     [[0.841345]]
     """
+
+    passes_mask = True
 
     def __init__(self, approximate: bool = False, **keywords: Any) -> None:
         super().__init__(**keywords)

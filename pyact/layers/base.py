@@ -44,6 +44,7 @@ class Layer:
     """
 
     takes_many = False  # is a list of arrays several inputs, rather than one array?
+    passes_mask = False  # does the mask of steps on x (see `sequence.py`) hold for the result?
 
     def __init__(
         self,
@@ -258,7 +259,10 @@ class Layer:
             x = self._converted(x)
         if not self.built:
             self.ensure_built(map_tree(lambda leaf: (None, *leaf.shape[1:]), x))
-        return self.call(x, training=training, **more)
+        y = self.call(x, training=training, **more)
+        if self.passes_mask and isinstance(x, Value) and isinstance(y, Value) and "mask" in x.tag:
+            y.tag["mask"] = x.tag["mask"]
+        return y
 
     def _converted(self, x: Any) -> Any:
         """x as a value or an array of this layer's dtype."""

@@ -29,6 +29,8 @@ class Dense(Activating):
     [[2.0, 2.0, 2.0]]
     """
 
+    passes_mask = True
+
     def __init__(
         self,
         units: int,
@@ -87,6 +89,8 @@ class Dropout(Layer):
     >>> Dropout(0.5)(np.ones((1, 3))).tolist()
     [[1.0, 1.0, 1.0]]
     """
+
+    passes_mask = True
 
     def __init__(self, rate: float, **keywords: Any) -> None:
         super().__init__(**keywords)

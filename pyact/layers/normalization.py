@@ -35,6 +35,7 @@ def _moments(x: Any, axes: tuple[int, ...]) -> tuple[Any, Any]:
 class _Normalization(Layer):
     """What the three share: gamma and beta along `axis`."""
 
+    passes_mask = True
     axis: int | tuple[int, ...]
 
     def __init__(

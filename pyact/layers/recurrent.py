@@ -54,6 +54,13 @@ def with_mask(x: Any, mask: Any) -> Any:
     return x
 
 
+def counting(mask: Any, shape: tuple[int, ...]) -> Any:
+    """1 where a step counts and 0 where the mask is 0, as (batch, steps) or another shape."""
+    size = _core.apply("multiply", (_core.apply("abs", (mask,)), 1e30))
+    flags = _core.apply("stop_gradient", (_core.apply("minimum", (size, 1.0)),))
+    return _core.apply("reshape", (flags,), {"shape": shape})
+
+
 def constant(array: Any, x: Any) -> Any:
     """An array as a constant beside x, where x belongs to a graph or tape."""
     owner: Any = x.owner if isinstance(x, Value) else None
@@ -83,6 +90,8 @@ class Recurrent(Layer):
         return_state: bool = False,
         go_backwards: bool = False,
         stateful: bool = False,
+        unroll: bool = False,
+        zero_output_for_mask: bool = False,
         batch_size: int | None = None,
         **keywords: Any,
     ) -> None:
@@ -106,6 +115,8 @@ class Recurrent(Layer):
         self.return_sequences = bool(return_sequences)
         self.return_state = bool(return_state)
         self.go_backwards = bool(go_backwards)
+        self.unroll = bool(unroll)
+        self.zero_output_for_mask = bool(zero_output_for_mask)
 
     # ---- weights ----
 
@@ -202,6 +213,8 @@ class Recurrent(Layer):
         batch, steps, features = x.shape
         if mask is None:
             mask = mask_of(x)
+        if mask is not None:
+            mask = self._operand(mask, "mask", (batch, steps))
         if training and self.dropout:
             ones = np.ones((batch, 1, features), self.dtype)
             x = _core.apply("multiply", (x, self._drop(x, ones, self.dropout)))
@@ -212,7 +225,7 @@ class Recurrent(Layer):
         zeros = [np.zeros((batch, self.units), self.dtype)] * self.states
         operands += states or (zeros if mask is not None or drops else [])
         if mask is not None:
-            operands.append(self._operand(mask, "mask", (batch, steps)))
+            operands.append(mask)
         elif drops:
             operands.append(np.ones((batch, steps), self.dtype))
         if drops:
@@ -224,6 +237,12 @@ class Recurrent(Layer):
                 _core.apply("assign", (stored, new))
             else:
                 stored[...] = new
+        if mask is not None and self.zero_output_for_mask and self.return_sequences:
+            counts = counting(mask, (batch, steps, 1))
+            if self.go_backwards:  # results are in the order of computation
+                turn = {"begin": (0, -1, 0), "size": (-1, -1, -1), "step": (1, -1, 1)}
+                counts = _core.apply("slice", (counts,), turn)
+            sequence = _core.apply("multiply", (sequence, counts))
         y = with_mask(sequence, mask) if self.return_sequences else last[0]
         return (y, *last) if self.return_state else y
 
@@ -255,6 +274,8 @@ class Recurrent(Layer):
             "return_state": self.return_state,
             "go_backwards": self.go_backwards,
             "stateful": self.stateful,
+            "unroll": self.unroll,
+            "zero_output_for_mask": self.zero_output_for_mask,
             "batch_size": self.batch_size,
             **super().get_config(),
         }
@@ -269,7 +290,9 @@ class SimpleRNN(Recurrent):
     the input's and of the state's features that one mask for all steps sets to 0 in
     training. stateful: each batch goes on from the last states of the batch before, which
     has batch_size rows; `reset_states` begins anew. Steps that a `Masking` layer before
-    leaves out keep the state.
+    leaves out keep the state, which is also what they give with return_sequences, or 0 with
+    zero_output_for_mask. unroll is taken for the sake of Keras's programs and changes
+    nothing: all of time is one operator.
 
     Raises ValueError or TypeError for arguments that cannot be, when it is made or, for
     the shape of x, when it is first used.
@@ -415,9 +438,7 @@ class GRU(_Gated):
             g = active(apply("add", (part(now, (0, 2 * units), (-1, units)), g)), self._activation)
             step = apply("multiply", (apply("subtract", (1.0, z)), apply("subtract", (g, h))))
             if mask is not None:  # h_t - h_(t-1) = (1 - z) (g - h_(t-1)), or 0
-                counts = apply("abs", (part(mask, (0, t), (-1, 1)),))
-                counts = apply("minimum", (apply("multiply", (counts, 1e30)), 1.0))
-                counts = apply("stop_gradient", (counts,))
+                counts = counting(part(mask, (0, t), (-1, 1)), (batch, 1))
                 step = apply("multiply", (step, counts))
             h = apply("add", (h, step))
             seen.append(apply("reshape", (h,), {"shape": (batch, 1, units)}))

@@ -2,8 +2,9 @@
 in the order of other libraries.
 
 A mask travels as a note on a value, from Masking or Embedding(mask_zero=True) to the
-recurrent layers right behind them, and on through recurrent layers that return sequences,
-Bidirectional and TimeDistributed. It is (batch, steps), 0 where a step does not count.
+recurrent layers behind them, through recurrent layers that return sequences, Bidirectional,
+TimeDistributed, Dense, Dropout, activations and normalizations. It is (batch, steps), 0 where
+a step does not count.
 """
 
 from __future__ import annotations
@@ -167,10 +168,12 @@ class Bidirectional(Wrapper):
     """A recurrent layer and its mirror image, which walks from the last step to the first.
 
     merge_mode: what is made of the two results: "concat", "sum", "mul", "ave", or None for
-    both, as a tuple. The mirror image has weights of its own.
+    both, as a tuple. The mirror image has weights of its own; backward_layer: a layer to take
+    its place, which walks the other way. With return_state the result is followed by the
+    last states of both layers. Steps that a mask leaves out give 0 with return_sequences.
 
-    Raises TypeError unless the layer is SimpleRNN, LSTM or GRU; ValueError for an unknown
-    merge_mode or a layer with return_state or stateful.
+    Raises TypeError unless the layers are SimpleRNN, LSTM or GRU; ValueError for an unknown
+    merge_mode, a stateful layer, or two layers that do not fit together.
 
     Source: Schuster and Paliwal, IEEE Trans. Signal Processing 45, 1997.
 
@@ -180,17 +183,36 @@ class Bidirectional(Wrapper):
 
     _MODES = ("concat", "sum", "mul", "ave", None)
 
-    def __init__(self, layer: Recurrent, merge_mode: str | None = "concat", **kw: Any) -> None:
+    def __init__(
+        self,
+        layer: Recurrent,
+        merge_mode: str | None = "concat",
+        backward_layer: Recurrent | None = None,
+        **kw: Any,
+    ) -> None:
         if not isinstance(layer, Recurrent):
             raise TypeError(f"Bidirectional: got {layer!r}, expected SimpleRNN, LSTM or GRU")
         if merge_mode not in self._MODES:
             raise ValueError(f"merge_mode: got {merge_mode!r}, expected one of {self._MODES}")
-        if layer.return_state or layer.stateful:
-            raise ValueError("Bidirectional: the layer's return_state and stateful must be False")
-        config = {**layer.get_config(), "go_backwards": not layer.go_backwards}
-        config["name"] = f"{layer.name}_backward"
-        self.forward_layer = layer
-        self.backward_layer = type(layer).from_config(config)
+        self._own_backward = backward_layer is not None
+        mirror: Any = backward_layer
+        if mirror is None:
+            config = {**layer.get_config(), "go_backwards": not layer.go_backwards}
+            config["name"] = f"{layer.name}_backward"
+            mirror = type(layer).from_config(config)
+        elif not isinstance(mirror, Recurrent):
+            raise TypeError(f"backward_layer: got {mirror!r}, expected SimpleRNN, LSTM or GRU")
+        if layer.stateful or mirror.stateful:
+            raise ValueError("Bidirectional: stateful must be False")
+        if layer.go_backwards == mirror.go_backwards:
+            raise ValueError("backward_layer: go_backwards must differ from the layer's")
+        for name in ("return_sequences", "return_state"):
+            if getattr(layer, name) != getattr(mirror, name):
+                raise ValueError(f"backward_layer: {name} must be the layer's")
+        self.forward_layer: Recurrent = layer
+        self.backward_layer: Recurrent = mirror
+        for one in self._both:
+            one.zero_output_for_mask = one.return_sequences
         super().__init__(self.forward_layer, self.backward_layer, **kw)
         self.merge_mode = merge_mode
 
@@ -198,41 +220,75 @@ class Bidirectional(Wrapper):
         self._build_inner(self.forward_layer, input_shape)
         self._build_inner(self.backward_layer, input_shape)
 
-    def call(self, x: Any, training: bool = False, mask: Any = None) -> Any:
+    def call(
+        self, x: Any, training: bool = False, mask: Any = None, initial_state: Any = None
+    ) -> Any:
+        """mask and initial_state as the layers'; initial_state: the forward layer's states,
+        then the backward layer's."""
         apply = _core.apply
         mask = mask_of(x) if mask is None else mask
-        both = [layer.call(x, training, mask) for layer in self._inner]  # type: ignore[call-arg]
+        first: list[Any] = [None, None]
+        if initial_state is not None:
+            k, wanted = self.forward_layer.states, sum(one.states for one in self._both)
+            if not isinstance(initial_state, (list, tuple)) or len(initial_state) != wanted:
+                raise ValueError(
+                    f"layer {self.name!r}: initial_state: expected a list of {wanted} arrays"
+                )
+            first = [list(initial_state[:k]), list(initial_state[k:])]
+        both, last = [], []
+        for layer, states in zip(self._both, first, strict=True):
+            result = layer.call(x, training, mask, states)
+            if layer.return_state:
+                result, *more = result
+                last += more
+            both.append(result)
         if self.forward_layer.return_sequences:  # both in the order of x
             for k, layer in enumerate((self.forward_layer, self.backward_layer)):
                 if layer.go_backwards:
                     turn = {"begin": (0, -1, 0), "size": (-1, -1, -1), "step": (1, -1, 1)}
                     both[k] = apply("slice", (both[k],), turn)
         if self.merge_mode is None:
-            return tuple(both)
+            return (*both, *last)
         if self.merge_mode == "concat":
             y = apply("concatenate", tuple(both), {"axis": -1})
         else:
             y = apply("multiply" if self.merge_mode == "mul" else "add", tuple(both))
         if self.merge_mode == "ave":
             y = apply("multiply", (y, 0.5))
-        return with_mask(y, mask) if self.forward_layer.return_sequences else y
+        y = with_mask(y, mask) if self.forward_layer.return_sequences else y
+        return (y, *last) if last else y
+
+    @property
+    def _both(self) -> tuple[Recurrent, Recurrent]:
+        return self.forward_layer, self.backward_layer
 
     def compute_output_shape(self, input_shape: Shape) -> Any:
-        shape = self.forward_layer.compute_output_shape(input_shape)
+        shapes, last = [], []
+        for layer in self._both:
+            shape = layer.compute_output_shape(input_shape)
+            if layer.return_state:
+                shape, *more = shape
+                last += more
+            shapes.append(shape)
         if self.merge_mode is None:
-            return (shape, shape)
-        if self.merge_mode != "concat":
-            return shape
-        return (*shape[:-1], 2 * self.forward_layer.units)
+            return (*shapes, *last)
+        units = sum(s[-1] for s in shapes) if self.merge_mode == "concat" else shapes[0][-1]
+        merged = (*shapes[0][:-1], units)
+        return (merged, *last) if last else merged
 
     def get_config(self) -> dict[str, Any]:
         inner = _inner_config(self.forward_layer)
-        return {"layer": inner, "merge_mode": self.merge_mode, **super().get_config()}
+        more = {"backward_layer": _inner_config(self.backward_layer)} if self._own_backward else {}
+        return {"layer": inner, "merge_mode": self.merge_mode, **more, **super().get_config()}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Bidirectional:
-        layer: Any = _inner_from(config["layer"])
-        return cls(**{**config, "layer": layer})
+        inner: dict[str, Any] = {
+            name: _inner_from(config[name])
+            for name in ("layer", "backward_layer")
+            if name in config
+        }
+        return cls(**{**config, **inner})
 
 
 class TimeDistributed(Wrapper):
