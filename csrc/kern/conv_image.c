@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/atomic.h"
 #include "base/watch.h"
 #include "kern/conv_flip.h"
 #include "kern/conv_frame.h"
@@ -14,6 +15,8 @@
 enum {
     MIN_CHUNK_FLOPS = 500000, /* about 10 us */
     MAX_CHUNKS = 16,
+    LARGE = 8192,           /* reals of a kernel, */
+    MIN_CHUNK_PIXELS = 512, /* and pixels that are worth its sums */
     LINE = 64 / sizeof(real),
 };
 
@@ -50,15 +53,21 @@ static size_t chunks_of(const pa_conv *g)
     size_t n = g->B < MAX_CHUNKS ? g->B : MAX_CHUNKS;
     if (flops < MIN_CHUNK_FLOPS * (double)n)
         n = (size_t)(flops / MIN_CHUNK_FLOPS);
+    /* each chunk's gradient of a large kernel is a pass over memory */
+    const size_t pixels = g->B * g->OH * g->OW;
+    if (g->kh * g->kw * g->Cg * g->O > LARGE && pixels < MIN_CHUNK_PIXELS * n)
+        n = pixels / MIN_CHUNK_PIXELS;
     return n > 0 ? n : 1;
 }
 
-/* ---- scratch -------------------------------------------------------------------------
+/* ---- scratch
+ * -------------------------------------------------------------------------
  */
 
 typedef struct layout { /* reals */
-    size_t shared;      /* the kernel, laid out; then for each chunk: */
-    size_t frame, dz, pool, columns, dframe, room, partial, dbias, sparse, each;
+    size_t shared;      /* the kernel, laid out; then for each chunk sums, and a slot: */
+    size_t partial, dbias, sparse, sums;
+    size_t frame, dz, pool, columns, dframe, room, slot;
     size_t flipped, flat; /* in shared: laid out for `back`, and as it is */
     size_t chunks;
     bool may_sparse, flips;
@@ -110,12 +119,12 @@ static layout layout_of(const pa_conv *g)
                                 : g->thin ? 0
                                           : PA_(pa_conv_columns)(g));
     s.room = s.dframe + (image > back ? image : back);
-    s.partial = s.room + line(s.may_sparse ? PA_(pa_sparse_room)(g) : 0);
-    s.dbias = s.partial + line(g->thin || g->grey ? 0 : g->kh * g->kw * g->Cg * g->O);
+    s.slot = s.room + line(s.may_sparse ? PA_(pa_sparse_room)(g) : 0);
+    s.dbias = line(g->thin || g->grey ? 0 : g->kh * g->kw * g->Cg * g->O);
     s.sparse = s.dbias + line(g->grey   ? PA_(pa_grey_sums)(g)
                               : g->thin ? PA_(pa_thin_table)(g)
                                         : 2 * g->O);
-    s.each = s.sparse + line(s.may_sparse ? PA_(pa_sparse_sums)(g) : 0);
+    s.sums = s.sparse + line(s.may_sparse ? PA_(pa_sparse_sums)(g) : 0);
     return s;
 }
 
@@ -130,7 +139,7 @@ bool PA_(pa_conv_scratch)(const pa_conv *g, size_t *n)
     if ((image + kernel + result) * 64 * MAX_CHUNKS > (double)(PTRDIFF_MAX / 2))
         return false;
     const layout s = layout_of(g);
-    *n = s.shared + s.chunks * s.each;
+    *n = s.shared + s.chunks * (s.sums + s.slot);
     return true;
 }
 
@@ -138,11 +147,30 @@ typedef struct chunked {
     const pa_conv_job *w;
     layout s;
     bool may_sparse; /* backward: the shape may, and the kernel is finite */
+    pa_atomic busy;  /* slots, a bit for each */
 } chunked;
 
-static real *chunk_scratch(const chunked *q, ptrdiff_t chunk)
+static real *chunk_sums(const chunked *q, ptrdiff_t chunk)
 {
-    return q->w->scratch + q->s.shared + (size_t)chunk * q->s.each;
+    return q->w->scratch + q->s.shared + (size_t)chunk * q->s.sums;
+}
+
+/* Memory for a chunk while it runs: the first that no other uses, which so is
+ * still in cache from the chunk before. */
+static real *take_slot(chunked *q, int64_t *bit)
+{
+    int64_t busy, at;
+    do {
+        busy = pa_atomic_get(&q->busy);
+        for (at = 0, *bit = 1; busy & *bit; *bit <<= 1)
+            at++;
+    } while (!pa_atomic_cas(&q->busy, busy, busy | *bit));
+    return chunk_sums(q, (ptrdiff_t)q->s.chunks) + (size_t)at * q->s.slot;
+}
+
+static void leave_slot(chunked *q, int64_t bit)
+{
+    pa_atomic_add(&q->busy, -bit);
 }
 
 static void images(const chunked *q, ptrdiff_t chunk, size_t *lo, size_t *hi)
@@ -152,7 +180,8 @@ static void images(const chunked *q, ptrdiff_t chunk, size_t *lo, size_t *hi)
     *hi = *lo + B / n + (i < B % n);
 }
 
-/* ---- forward -------------------------------------------------------------------------
+/* ---- forward
+ * -------------------------------------------------------------------------
  */
 
 /* pooled: (PH, PW, O). */
@@ -197,8 +226,9 @@ static void forward_image(const chunked *q, size_t b, real *own)
 
 static void forward_chunk(void *arg, ptrdiff_t chunk, int worker)
 {
-    const chunked *q = arg;
-    real *own = chunk_scratch(q, chunk);
+    chunked *q = arg;
+    int64_t slot;
+    real *own = take_slot(q, &slot);
     size_t lo, hi;
     (void)worker;
     images(q, chunk, &lo, &hi);
@@ -208,11 +238,12 @@ static void forward_chunk(void *arg, ptrdiff_t chunk, int worker)
     pa_watch *watch = pa_watch_in_pool();
     for (size_t b = lo; b < hi && !pa_watch_stops(watch); b++)
         forward_image(q, b, own);
+    leave_slot(q, slot);
 }
 
 void PA_(pa_conv_forward)(const pa_conv_job *w, pa_pool *pool)
 {
-    chunked q = {w, layout_of(w->g), false};
+    chunked q = {.w = w, .s = layout_of(w->g)};
     if (w->g->B == 0)
         return;
     if (w->g->thin)
@@ -222,10 +253,12 @@ void PA_(pa_conv_forward)(const pa_conv_job *w, pa_pool *pool)
     pa_pool_run(pool, forward_chunk, &q, (ptrdiff_t)q.s.chunks);
 }
 
-/* ---- backward ------------------------------------------------------------------------
+/* ---- backward
+ * ------------------------------------------------------------------------
  */
 
-/* dz = dy act'(z); f shows the slope, as relu's result or as it is. All: (n). */
+/* dz = dy act'(z); f shows the slope, as relu's result or as it is. All: (n).
+ */
 static void times_slope(bool relu, const real *dy, const real *f, size_t n, real *dz)
 {
     for (size_t i = 0; i < n; i += VR_N) {
@@ -246,7 +279,8 @@ static void times_slope(bool relu, const real *dy, const real *f, size_t n, real
     }
 }
 
-/* dz of one image: (OH, OW, O), readable beyond where somebody does; grey: planes. */
+/* dz of one image: (OH, OW, O), readable beyond where somebody does; grey:
+ * planes. */
 static const real *dz_of(const chunked *q, size_t b, real *own)
 {
     const pa_conv_job *w = q->w;
@@ -280,25 +314,27 @@ static const real *dz_of(const chunked *q, size_t b, real *own)
     return dz;
 }
 
-/* What one image adds to the gradients of kernel and bias. x: of a frame, if any. */
+/* What one image adds to the gradients of kernel and bias. x: of a frame, if
+ * any. */
 static void add_dkernel(const chunked *q, const real *x, bool slack, const real *dz,
-                        bool sparse, bool first, real *own)
+                        bool sparse, bool first, real *own, real *sums)
 {
     const pa_conv_job *w = q->w;
     const pa_conv *g = w->g;
     const layout *s = &q->s;
     if (sparse) {
-        PA_(pa_sparse_dkernel)(g, x, slack, dz, own + s->room, own + s->sparse);
+        PA_(pa_sparse_dkernel)(g, x, slack, dz, own + s->room, sums + s->sparse);
         return;
     }
     if (g->grey || g->thin) {
-        (g->grey ? PA_(pa_grey_dkernel) : PA_(pa_thin_dkernel))(g, x, dz, own + s->dbias);
+        (g->grey ? PA_(pa_grey_dkernel) : PA_(pa_thin_dkernel))(g, x, dz,
+                                                                sums + s->dbias);
         return;
     }
     if (w->dkernel)
-        PA_(pa_conv_dkernel)(g, x, dz, !first, own + s->partial);
+        PA_(pa_conv_dkernel)(g, x, dz, !first, sums + s->partial);
     if (w->dbias) {
-        real *sum = own + s->dbias, *one = sum + g->O;
+        real *sum = sums + s->dbias, *one = sum + g->O;
         PA_(pa_bias_grad)(NULL, g->OH * g->OW, g->O, dz, NULL, NULL, one);
         for (size_t o = 0; o < g->O; o++)
             sum[o] += one[o];
@@ -322,8 +358,9 @@ static void convolve_back(const chunked *q, const real *dz, real *frame, real *d
         PA_(pa_conv_image)(back, dz, kernel, NULL, dx);
 }
 
-/* `first`: nothing has been written into `partial`. Returns whether nothing still is. */
-static bool backward_image(const chunked *q, size_t b, bool first, real *own)
+/* `first`: nothing has been written into `partial`. Returns whether nothing
+ * still is. */
+static bool backward_image(const chunked *q, size_t b, bool first, real *own, real *sums)
 {
     const pa_conv_job *w = q->w;
     const pa_conv *g = w->g;
@@ -337,7 +374,7 @@ static bool backward_image(const chunked *q, size_t b, bool first, real *own)
             into_frame(g, x, own + s->frame);
             x = own + s->frame;
         }
-        add_dkernel(q, x, frame || b + 1 < g->B, dz, sparse, first, own);
+        add_dkernel(q, x, frame || b + 1 < g->B, dz, sparse, first, own, sums);
     }
     first = first && sparse;
     if (!w->dx)
@@ -363,33 +400,38 @@ static bool backward_image(const chunked *q, size_t b, bool first, real *own)
 
 static void backward_chunk(void *arg, ptrdiff_t chunk, int worker)
 {
-    const chunked *q = arg;
-    real *own = chunk_scratch(q, chunk);
+    chunked *q = arg;
+    const layout *s = &q->s;
+    int64_t slot;
+    real *own = take_slot(q, &slot), *sums = chunk_sums(q, chunk);
     size_t lo, hi;
     (void)worker;
     images(q, chunk, &lo, &hi);
-    memset(own, 0, q->s.dz * sizeof *own);
+    memset(own, 0, s->dz * sizeof *own);
     /* the last line of dz that vectors may read */
-    memset(own + q->s.pool - PA_CONV_SLACK, 0, PA_CONV_SLACK * sizeof *own);
+    memset(own + s->pool - PA_CONV_SLACK, 0, PA_CONV_SLACK * sizeof *own);
     if (q->w->g->grey)
-        memset(own + q->s.columns, 0, (q->s.dframe - q->s.columns) * sizeof *own);
-    if (q->s.flips)
-        memset(own + q->s.dframe, 0, (q->s.room - q->s.dframe) * sizeof *own);
-    memset(own + q->s.partial, 0, (q->s.each - q->s.partial) * sizeof *own);
+        memset(own + s->columns, 0, (s->dframe - s->columns) * sizeof *own);
+    if (s->flips)
+        memset(own + s->dframe, 0, (s->room - s->dframe) * sizeof *own);
+    memset(sums + s->dbias, 0, (s->sums - s->dbias) * sizeof *sums);
     bool first = true;
     pa_watch *watch = pa_watch_in_pool();
     for (size_t b = lo; b < hi && !pa_watch_stops(watch); b++)
-        first = backward_image(q, b, first, own);
+        first = backward_image(q, b, first, own, sums);
+    if (first)
+        memset(sums, 0, s->dbias * sizeof *sums);
+    leave_slot(q, slot);
 }
 
 /* sum[i] = sum of the chunks' parts. sum: (n), the first part or elsewhere. */
 static void combine(const chunked *q, size_t offset, real *sum, size_t n)
 {
-    const real *part = chunk_scratch(q, 0) + offset;
+    const real *part = chunk_sums(q, 0) + offset;
     if (sum != part)
         memcpy(sum, part, n * sizeof *sum);
     for (size_t k = 1; k < q->s.chunks; k++) {
-        part += q->s.each;
+        part += q->s.sums;
         for (size_t i = 0; i < n; i++)
             sum[i] += part[i];
     }
@@ -417,7 +459,7 @@ static void lay_kernels(const chunked *q)
 void PA_(pa_conv_backward)(const pa_conv_job *w, pa_pool *pool)
 {
     const pa_conv *g = w->g;
-    chunked q = {w, layout_of(g), false};
+    chunked q = {.w = w, .s = layout_of(g)};
     q.may_sparse =
         q.s.may_sparse &&
         (!w->dx || PA_(pa_sparse_finite)(w->kernel, g->kh * g->kw * g->C * g->O));
@@ -425,7 +467,7 @@ void PA_(pa_conv_backward)(const pa_conv_job *w, pa_pool *pool)
         lay_kernels(&q);
     pa_pool_run(pool, backward_chunk, &q, (ptrdiff_t)q.s.chunks);
     if (g->grey) {
-        real *sums = chunk_scratch(&q, 0) + q.s.dbias;
+        real *sums = chunk_sums(&q, 0) + q.s.dbias;
         combine(&q, q.s.dbias, sums, PA_(pa_grey_sums)(g));
         PA_(pa_grey_fold)(g, sums, w->dkernel, w->dbias);
     } else if (g->thin &&
@@ -439,7 +481,7 @@ void PA_(pa_conv_backward)(const pa_conv_job *w, pa_pool *pool)
             combine(&q, q.s.dbias, w->dbias, g->O);
     }
     if (q.may_sparse && (w->dkernel || w->dbias)) {
-        real *sums = chunk_scratch(&q, 0) + q.s.sparse;
+        real *sums = chunk_sums(&q, 0) + q.s.sparse;
         combine(&q, q.s.sparse, sums, PA_(pa_sparse_sums)(g));
         PA_(pa_sparse_fold)(g, sums, w->dkernel, w->dbias);
     }

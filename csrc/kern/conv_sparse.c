@@ -10,6 +10,7 @@ enum {
     CHAIN = 512,           /* pixels in one chain */
     BLOCK = 1 << 13,       /* of dz, walked once for every result: first-level cache */
     MOST_KERNEL = 1 << 17, /* reals: more leave the second-level cache */
+    COUNTED = 1 << 12,
     MOST_PATCHES = 24 * 1024 / sizeof(real), /* half of the first-level cache */
 };
 
@@ -67,8 +68,8 @@ bool PA_(pa_sparse_pays)(const pa_conv *g, const real *dz, const real *x)
     const size_t n = g->OH * g->OW * g->O;
     const vr zero = vr_zero(), one = vr_set1(1);
     double found = 0;
-    for (size_t from = 0; from < n; from += 1 << 16) { /* lanes count exactly */
-        const size_t end = n - from < 1 << 16 ? n : from + (1 << 16);
+    for (size_t from = 0; from < n; from += COUNTED) { /* lanes count exactly */
+        const size_t end = n - from < COUNTED ? n : from + COUNTED;
         vr count = zero;
         size_t i = from;
         for (; i + VR_N <= end; i += VR_N)
@@ -76,12 +77,14 @@ bool PA_(pa_sparse_pays)(const pa_conv *g, const real *dz, const real *x)
         const vr d = vr_load_n(dz + i, (int)(end - i));
         count = vr_add(count, vr_sel(vr_ne(d, zero), one, zero));
         found += (double)vr_sum(count);
+        if (found >= 0.4 * (double)n)
+            return false;
     }
-    return found < 0.4 * (double)n && PA_(pa_sparse_finite)(dz, n) &&
-           PA_(pa_sparse_finite)(x, g->H * g->W * g->C);
+    return PA_(pa_sparse_finite)(dz, n) && PA_(pa_sparse_finite)(x, g->H * g->W * g->C);
 }
 
-/* ---- the places and the image under them ---------------------------------------------
+/* ---- the places and the image under them
+ * ---------------------------------------------
  */
 
 /* Pixels of a block, in whole vectors. */
@@ -90,8 +93,9 @@ static size_t block_width(const pa_conv *g)
     return (block_rows(g) * g->OW + VR_N - 1) / VR_N * VR_N;
 }
 
-/* Two loads in three cross a cache line when they begin at any pixel. So where there is
- * room, the rows of the image under each pixel of a row are laid out, aligned. */
+/* Two loads in three cross a cache line when they begin at any pixel. So where
+ * there is room, the rows of the image under each pixel of a row are laid out,
+ * aligned. */
 static size_t patches_size(const pa_conv *g)
 {
     const double size = (double)g->Hp * (double)g->OW * (double)row_of(g);
@@ -128,7 +132,8 @@ static void locate(const pa_conv *g, size_t rows, int32_t *at)
             *at++ = (int32_t)(r * g->sh * down + i * right);
 }
 
-/* A block of dz result by result. dz: (pixels, O), turned: (O, width), zeros at the end.
+/* A block of dz result by result. dz: (pixels, O), turned: (O, width), zeros at
+ * the end.
  */
 static void turn(size_t pixels, size_t O, const real *dz, size_t width, real *turned)
 {
@@ -145,7 +150,8 @@ static void turn(size_t pixels, size_t O, const real *dz, size_t width, real *tu
             turned[o * width + p] = 0;
 }
 
-/* ---- gradient of the kernel ----------------------------------------------------------
+/* ---- gradient of the kernel
+ * ----------------------------------------------------------
  */
 
 typedef struct strip {  /* one result's places, and the image under them */
@@ -287,7 +293,8 @@ void PA_(pa_sparse_fold)(const pa_conv *g, const real *sums, real *dkernel, real
     }
 }
 
-/* ---- gradient of the image -----------------------------------------------------------
+/* ---- gradient of the image
+ * -----------------------------------------------------------
  */
 
 typedef struct spread { /* one pixel of dz onto the rows of dx under it */
@@ -351,8 +358,9 @@ static scatter_kernel *const scatters[MOST_VECS][MOST_ROWS] = {
 };
 /* clang-format on */
 
-/* A column of pixels of dz onto the rows under it, without stride or dilation: a row of
- * dx is finished, and leaves the registers, where the next pixel does not reach it. */
+/* A column of pixels of dz onto the rows under it, without stride or dilation:
+ * a row of dx is finished, and leaves the registers, where the next pixel does
+ * not reach it. */
 PA_INLINE void slide(const int rows, const int vecs, const pa_conv *g, const spread *s,
                      real *dx)
 {
@@ -416,8 +424,8 @@ static bool slides_over(const pa_conv *g)
     return g->sh == 1 && g->dh == 1 && g->kh <= MOST_ROWS && g->kw * g->C <= TILE_COLS;
 }
 
-/* The kernel's lanes beyond its row are 0: where another row follows, whole vectors are
- * added. */
+/* The kernel's lanes beyond its row are 0: where another row follows, whole
+ * vectors are added. */
 static void slide_columns(const pa_conv *g, spread *s, const real *dz, const real *packed,
                           real *dx)
 {
@@ -430,8 +438,8 @@ static void slide_columns(const pa_conv *g, spread *s, const real *dz, const rea
     }
 }
 
-/* The kernel's lanes beyond its row are 0, so that whole vectors may be added where there
- * is something behind the row. */
+/* The kernel's lanes beyond its row are 0, so that whole vectors may be added
+ * where there is something behind the row. */
 static void spread_pixel(const pa_conv *g, spread *s, const real *packed, real *dx)
 {
     const size_t N = g->kw * g->C;
@@ -459,7 +467,8 @@ void PA_(pa_sparse_dimage)(const pa_conv *g, const real *dz, const real *packed,
         slide_columns(g, &s, dz, packed, dx);
         return;
     }
-    /* neighbours overlap: they are taken kw apart, and no sum waits for the one before */
+    /* neighbours overlap: they are taken kw apart, and no sum waits for the one
+     * before */
     for (size_t phase = 0; phase < g->kw; phase++)
         for (size_t oy = 0; oy < g->OH; oy++)
             for (size_t ox = phase; ox < g->OW; ox += g->kw) {
