@@ -462,6 +462,13 @@ def test_value_and_grad():
     assert both(np.array(2.0), np.array(3.0))[1] == (3, 2)
     with pytest.raises(ValueError, match="one number"):
         pyact.value_and_grad(lambda x: x * 2)(np.ones(2))
+    assert pyact.value_and_grad(lambda x: 1.0)(np.ones(2))[1].tolist() == [0, 0]
+    with pytest.raises(IndexError, match="argument 1, but 1"):
+        pyact.value_and_grad(np.sum, argnums=(0, 1))(np.ones(2))
+    with pytest.raises(TypeError, match="expected a function"):
+        pyact.value_and_grad(3.0)
+    with pytest.raises(TypeError, match="argnums"):
+        pyact.value_and_grad(np.sum, argnums="x")
 
 
 def test_value_and_grad_with_more_than_a_value():

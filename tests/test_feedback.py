@@ -358,6 +358,8 @@ def test_what_cannot_be_is_refused_by_name():
         (lambda: make(passes=0), "passes"),
         (lambda: make(tolerance=0.1), "passes="),
         (lambda: make(passes=2, tolerance=-1), "tolerance"),
+        (lambda: make(passes=2**31, tolerance=1), "2147483647"),
+        (lambda: make(passes=20_000), "10000"),
         (lambda: make(teacher_forcing=1.5), "0 to 1"),
         (lambda: make(teacher_forcing=(1, 0)), "begin, end, steps"),
         (lambda: make()(numbers(2, 5, 3), teacher=numbers(2, 5, 2)), r"\(2, 5, 3\)"),
@@ -381,6 +383,11 @@ def test_a_loop_that_diverges_is_named():
     model.compile("sgd", "mse")
     model.set_weights([np.full((2, 2), 3.0), np.zeros(2)])
     before = model.get_weights()
-    with pytest.raises(FloatingPointError, match=r"batch 0.*layer 'echo'"):
+    state, since = np.zeros((1, 2), np.float32), 0
+    with np.errstate(all="ignore"):
+        while np.isfinite(state).all():
+            state, since = (np.ones(2, np.float32) + state) @ np.full((2, 2), 3.0, "f"), since + 1
+    words = rf"batch 0.*layer 'echo', from its step {since - 1} on"
+    with pytest.raises(FloatingPointError, match=words):
         model.fit(np.ones((4, 400, 2)), np.ones((4, 400, 2)), verbose=0)
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))

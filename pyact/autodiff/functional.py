@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import _recording
 from .._core import Value
-from .._names import real
+from .._names import real, whole
 from .._trees import leaves, map_tree, refill
 from ..variables import Tensor, constant
 from .tape import GradientTape, plain
@@ -25,20 +25,30 @@ def value_and_grad(
     f: gives one number (a value of shape ()), computed with pyact.ops, operators or NumPy
     functions. argnums: the argument, or arguments, to differentiate in: arrays, variables, or
     nested structures of them; the gradient has the same structure. has_aux: does f give
-    (number, anything)? Then the result is ((number, anything), gradient).
+    (number, anything)? Then the result is ((number, anything), gradient). Where the number does
+    not depend on an argument, the gradient is 0.
 
-    Raises TypeError when the result is not a value that depends on the arguments' operators,
-    ValueError when it is not a single number.
+    Raises TypeError for what is no function or no argument's number, IndexError for an argument
+    that is not there, ValueError when the result is not a single number.
 
     >>> value, grad = value_and_grad(lambda x: np.sum(x**3.0))(np.array([1.0, 2.0]))
     >>> float(value), grad.tolist()
     (9.0, [3.0, 12.0])
     """
-    chosen = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    if not callable(f):
+        raise TypeError(f"value_and_grad: got {type(f).__name__}, expected a function")
+    many = argnums if isinstance(argnums, (tuple, list)) else (argnums,)
+    chosen = tuple(whole("value_and_grad: argnums", k) for k in many)
 
     def both(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         given = list(args)
         wide = any(getattr(x, "dtype", None) == np.float64 for x in leaves((args, kwargs)))
+        for k in chosen:
+            if not -len(given) <= k < len(given):
+                raise IndexError(
+                    f"value_and_grad: argnums names argument {k}, but {len(given)} are given by "
+                    "position"
+                )
         outer = _recording.current() is not None
         aux = None
         with GradientTape() as tape:
@@ -68,7 +78,7 @@ def value_and_grad(
             value = value.numpy()[()]
             aux = map_tree(plain, aux)
         result = (value, aux) if has_aux else value
-        return result, grads[0] if isinstance(argnums, int) else grads
+        return result, grads if isinstance(argnums, (tuple, list)) else grads[0]
 
     both.__name__ = f"value_and_grad({getattr(f, '__name__', 'f')})"
     both.__doc__ = f.__doc__

@@ -124,10 +124,11 @@ class Feedback(Wrapper):
         if self.tap >= len(stack):
             raise ValueError(f"tap: got {tap}, but the body has {len(stack)} layers")
         self.passes = None if passes is None else whole("passes", passes, 1)
-        if tolerance is None and self.passes is not None and self.passes > _MOST_PASSES:
+        most = _MOST_PASSES if tolerance is None else 2**31 - 1
+        if self.passes is not None and self.passes > most:
+            why = ": each is recorded; a fixed point is had sooner by tolerance="
             raise ValueError(
-                f"passes must be at most {_MOST_PASSES}, got {passes}: each is recorded; a "
-                "fixed point is had sooner by tolerance="
+                f"passes must be at most {most}, got {passes}{why if tolerance is None else ''}"
             )
         self.return_sequences = bool(return_sequences)
         self.teacher_forcing = _schedule(teacher_forcing)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _core
+from ..layers.feedback import Feedback
 from .data import labels_of
 
 if TYPE_CHECKING:
@@ -228,13 +229,21 @@ def trained(model: Model) -> list[tuple[str, list[Any]]]:
     return [(name, weights) for name, weights in found if weights]
 
 
+def _since(layer: Any, y: Any) -> str:
+    """From which of its steps on the result of a feedback loop is not finite."""
+    if not isinstance(layer, Feedback) or np.ndim(y) != 3:
+        return ""
+    wrong = ~np.isfinite(np.asarray(y)).all(axis=(0, 2))
+    return f", from its step {int(wrong.argmax())} on" if wrong.any() else ""
+
+
 def _first_not_finite(model: Model, xs: list[Array]) -> str | None:
     """The first layer whose result for this batch is not finite."""
     found: list[str] = []
 
     def see(layer: Any, values: list[Any]) -> None:
         if not found and not all(np.isfinite(np.asarray(v)).all() for v in values):
-            found.append(f"the result of layer {layer.name!r}")
+            found.append(f"the result of layer {layer.name!r}{_since(layer, values[0])}")
 
     try:
         model.network.run(xs, False, see)
