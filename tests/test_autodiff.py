@@ -533,6 +533,21 @@ def test_a_training_step_in_a_function_gives_the_gradients_of_the_tape():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
+def test_a_tape_in_a_traced_function_refuses_what_it_has_no_rule_for():
+    conv = layers.Conv2D(2, 3)
+    x = np.ones((1, 4, 4, 1), np.float32)
+    conv(x)
+
+    def step(x):
+        with GradientTape() as tape:
+            y = np.sum(conv(x))
+        return tape.gradient(y, conv.trainable_weights)
+
+    with pytest.raises(NotImplementedError, match=r"'conv2d'; take the gradient outside.*dense"):
+        pyact.function(step)(x)
+    assert step(x)[1].tolist() == [4, 4]  # outside it has its gradient
+
+
 def test_what_cannot_be_traced_is_refused_and_names_the_line():
     v = Variable(1.0)
 

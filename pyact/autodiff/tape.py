@@ -334,8 +334,9 @@ def _walk_rules(record: Any, to: Any, seed: Any, wanted: Any, first: int, last: 
     missing = sorted({node[0] for _, node in path} - set(RULES))
     if missing and not record.is_tape:
         raise NotImplementedError(
-            f"a GradientTape inside a traced function has no rule for {missing[0]!r}; trace "
-            "pyact.value_and_grad(f) instead, or take the gradient outside"
+            f"a GradientTape inside a traced function has no rule for {missing[0]!r}; take the "
+            "gradient outside of the function, or train by compile and fit, which have no need "
+            "of one. Rules there are for: " + ", ".join(twice_differentiable())
         )
     one = np.ones(to.shape, to.dtype) if seed is None else np.asarray(plain(seed), to.dtype)
     grad: dict[int, Any] = {to.id: (seed if isinstance(seed, Value) else _constant(record, one))}

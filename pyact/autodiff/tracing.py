@@ -147,6 +147,10 @@ def function(f: Callable[..., Any]) -> Function:
     run while recording only: a print or an if on numbers is not part of the program. Threads
     that call it at the same time each have a recording of their own.
 
+    A GradientTape (or value_and_grad) inside is recorded, too, through the operators that
+    `pyact.autodiff.twice_differentiable()` lists: dense layers and what is written with NumPy's
+    functions, but not convolutions and recurrent layers. NotImplementedError names any other.
+
     Raises TypeError, naming the line, for what cannot be recorded (a NumPy function without
     an operator, an if on values, an assignment to a variable).
 

@@ -31,6 +31,7 @@ class Steps:
         self.loss_sum = 0.0
         self.rows_done = 0
         self.sums: list[Array] | None = None
+        self.watched: list[Any] = []  # what is counted for `NeuronHealth`
         self.done = np.zeros(1, np.int64)
         self.losses = np.empty(0)
         self.results: list[Array] = []
@@ -63,7 +64,7 @@ class Steps:
             results, sums = tuple(self.results), (None,) * len(self.results)
         else:
             if self.sums is None:
-                self.sums, self.watched = [], []
+                self.sums = []
                 self.found, self.names = either.metrics, either.names
             if len(self.sums) < len(either.sizes):  # the first batch that is looked at
                 self.sums += [np.zeros(n) for n in either.sizes[len(self.sums) :]]
