@@ -46,6 +46,23 @@ def make(combine="affine", units=3, **keywords):
                     combine, **keywords)  # fmt: skip
 
 
+def check_slopes(model, weights, gradients, x, y):
+    """The first and last element of each weight's gradient of the mean squared error against
+    finite differences."""
+
+    def loss(weights):
+        model.set_weights(weights)
+        return ((model.predict(x) - y) ** 2).mean()
+
+    for k, w in enumerate(weights):
+        for at in [(0,) * w.ndim, tuple(n - 1 for n in w.shape)]:
+            up, down = ([a.copy() for a in weights] for _ in range(2))
+            up[k][at] += 1e-5
+            down[k][at] -= 1e-5
+            slope = (loss(up) - loss(down)) / 2e-5
+            assert gradients[k][at] == pytest.approx(slope, abs=1e-8), (k, at)
+
+
 @pytest.mark.parametrize("combine", ["affine", "sum", "concatenate", "gate"])
 @pytest.mark.parametrize("delays", [1, (1, 3), (2,), tuple(range(1, 21))])
 def test_the_loop_is_the_loop_written_out(combine, delays):
@@ -138,15 +155,7 @@ def test_a_fixed_point_ends_when_it_is_found(combine):
     for a, b, g in zip(before, model.get_weights(), taped, strict=True):
         np.testing.assert_array_equal(a - g, b)
     model.set_weights(before)
-    for k, w in enumerate(before):
-        at = tuple(n - 1 for n in w.shape)
-        losses = []
-        for sign in (1, -1):
-            moved = [a.copy() for a in before]
-            moved[k][at] += sign * 1e-5
-            model.set_weights(moved)
-            losses.append(((model.predict(x) - y) ** 2).mean())
-        assert taped[k][at] == pytest.approx((losses[0] - losses[1]) / 2e-5, abs=1e-8), k
+    check_slopes(model, before, taped, x, y)
 
 
 def test_what_a_loop_reads_lasts_through_it():
@@ -231,14 +240,7 @@ def test_a_fixed_point_inside_a_fixed_point():
     np.testing.assert_allclose(model.predict(x), outer(x), atol=1e-10)
     model.train_on_batch(x, y)
     moved = [a - b for a, b in zip(before, model.get_weights(), strict=True)]
-    for k, w in enumerate(before):
-        losses, at = [], (0,) * w.ndim
-        for sign in (1, -1):
-            other = [a.copy() for a in before]
-            other[k][at] += sign * 1e-5
-            model.set_weights(other)
-            losses.append(((model.predict(x) - y) ** 2).mean())
-        assert moved[k][at] == pytest.approx((losses[0] - losses[1]) / 2e-5, abs=1e-8), k
+    check_slopes(model, before, moved, x, y)
 
 
 def test_a_fixed_point_with_dropout_trains_to_the_same_bits_on_any_number_of_threads():
@@ -263,17 +265,7 @@ def test_gradients_flow_through_the_whole_loop():
     before = model.get_weights()
     model.train_on_batch(x, y)
     moved = [b - a for b, a in zip(before, model.get_weights(), strict=True)]
-
-    def loss(weights):
-        model.set_weights(weights)
-        return ((model.predict(x) - y) ** 2).mean()
-
-    for k, w in enumerate(before):
-        for at in [(0,) * w.ndim, tuple(n - 1 for n in w.shape)]:
-            up, down = ([a.copy() for a in before] for _ in range(2))
-            up[k][at] += 1e-5
-            down[k][at] -= 1e-5
-            assert moved[k][at] == pytest.approx((loss(up) - loss(down)) / 2e-5, abs=1e-8)
+    check_slopes(model, before, moved, x, y)
 
 
 def taught(schedule, x, truth, steps=1, **keywords):
