@@ -47,6 +47,10 @@ ALONE = {
     "test_syscalls": PROCESSES,
     "test_autodiff::test_layers_and_losses_of_ones_own_are_traced_once_in_fit":
         "counts on a class, which is one for all threads",
+    "test_feedback::test_a_fixed_point_with_dropout_trains_to_the_same_bits_on_any_number_of_threads":
+        "the number of threads is one for the process",
+    "test_feedback::test_a_loop_that_never_rests_can_be_interrupted":
+        "signals reach the main thread only",
     "test_initializers::test_default_dtype_is_floatx": "floatx is one for all threads",
     "test_ops::test_other_instruction_sets": PROCESSES,
     "test_resume::test_a_killed_process_and_its_successor": PROCESSES,
