@@ -1,6 +1,7 @@
 """Public calls with each allocation of the C core failing in turn.
 
     python tests/allocations.py               # every allocation of every call, two ways
+    python tests/allocations.py --registered [--every N]    # the same for all that is registered
     python tests/allocations.py --python      # the same for Python's own, in three calls
     python tests/allocations.py --core        # and in the functions of the module itself
     python tests/allocations.py --plant NAME  # with a bug in the check's subject: must fail
@@ -25,6 +26,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import everything
 import numpy as np
 
 import pyact
@@ -212,20 +214,41 @@ def flat(x):
 # ---- the check ---------------------------------------------------------------------------------
 
 
+class Registered:
+    """One of everything that is registered, as an object like Calls."""
+
+    def __init__(self, name):
+        self.entry = everything.ENTRIES[name]()
+
+    def state(self):
+        return self.entry.state()
+
+    def run(self):
+        return self.entry.ok()
+
+
+def new(name):
+    return Registered(name) if name in everything.ENTRIES else Calls()
+
+
+def call_of(one, name):
+    return one.run if isinstance(one, Registered) else getattr(one, name)
+
+
 def attempt(shim, name, nth, for_good):
     """One call with one failure: what is wrong with it, and whether there was a failure."""
-    one = Calls()
+    one = new(name)
     before = flat(one.state())
     gc.collect()
     live = shim.live
-    found, raised = shim.run(getattr(one, name), nth, for_good)
+    found, raised = shim.run(call_of(one, name), nth, for_good)
     hits = shim.hits
     wrong = []
     if raised is not None and not (hits and isinstance(raised, MemoryError)):
         wrong.append(f"raised {raised!r}")
     if raised is not None and flat(one.state()) != before:
         wrong.append("the model is not as it was")
-    again = found if raised is None else getattr(one, name)()
+    again = found if raised is None else call_of(one, name)()
     if flat(again) != WANTED[name]:
         wrong.append("the result is another one")
     del found, again, raised, one
@@ -241,12 +264,12 @@ WANTED, MODEL = {}, {}
 def prepare(shim, name):
     """The result without a failure, what stays cached, and the size of Calls() itself."""
     for _ in range(3):
-        one = Calls()
-        WANTED[name] = flat(getattr(one, name)())
+        one = new(name)
+        WANTED[name] = flat(call_of(one, name)())
         del one
     gc.collect()
     live = shim.live
-    one = Calls()
+    one = new(name)
     one.state()
     gc.collect()
     MODEL[name] = shim.live - live
@@ -586,6 +609,9 @@ def main():
             return subprocess.run([sys.executable, *sys.argv], env=environment).returncode
     shim = Shim(os.environ["LD_PRELOAD"])
     names = NAMES
+    if "--registered" in sys.argv:
+        step = int(sys.argv[sys.argv.index("--every") + 1]) if "--every" in sys.argv else 1
+        names = list(everything.ENTRIES)[::step]
     if "--plant" in sys.argv:
         bug, name = PLANTS[sys.argv[sys.argv.index("--plant") + 1]]
         bug()

@@ -66,6 +66,12 @@ def test_compiled_inference_allocates_nothing(shim):
     assert positional == named == 0 < operator
 
 
+def test_every_allocation_of_what_is_registered_may_fail(shim):
+    done = under(shim, "--registered", "--every", "25")
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert int(done.stdout.split()[0]) > 300, done.stdout
+
+
 @pytest.mark.parametrize("bug", allocations.PLANTS)
 def test_a_planted_bug_is_found(shim, bug):
     done = under(shim, "--plant", bug)
