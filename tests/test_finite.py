@@ -77,6 +77,18 @@ def test_a_weight_that_overflows_is_found():
         net.fit(*data(), batch_size=ROWS, verbose=0)
 
 
+@pytest.mark.parametrize("at", [0, 3, 7])
+def test_the_step_in_which_a_weight_overflowed_is_named(at):
+    def rate(step):
+        return np.where(np.asarray(step) == at, 3e38, 0.01)
+
+    x, y = data()
+    net = model(optimizer=pyact.optimizers.SGD(rate))
+    with pytest.raises(FloatingPointError, match=rf"weight '.*' of layer .* after step {at + 1},"):
+        net.fit(x, 100 * y, batch_size=BATCH, verbose=0, shuffle=False)
+    assert net.optimizer.iterations == at + 1  # nothing was learned from it
+
+
 def test_it_can_be_switched_off():
     x, y = data()
     x[3] = np.nan

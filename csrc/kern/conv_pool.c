@@ -63,6 +63,7 @@ void PA_(pa_conv_unpool)(const pa_conv *g, const real *d, const unsigned char *p
         real *to = dz;
         for (size_t j = 0; j < g->PW; j++, to += g->pw * g->O)
             for (size_t c = 0; c < g->O; c++)
+                /* cppcheck-suppress uninitvar ; a place is below ph pw */
                 to[offset[*place++] + c] = *d++;
     }
 }
