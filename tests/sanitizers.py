@@ -30,7 +30,7 @@ FLAGS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-
 LEFT_OUT = {"c_programs", "planted", "package", "notebooks", "sanitizers", "docs", "layering",
             "static", "shapes", "parallel"}  # fmt: skip
 SHORT = ("autodiff", "bad_input", "copies", "feedback", "finite", "functional", "health",
-         "images", "losses", "metrics", "optimizers")  # fmt: skip
+         "images", "losses", "metrics", "optimizers", "recurrent")  # fmt: skip
 
 
 def libraries() -> str | None:
