@@ -8,7 +8,7 @@
 #include "kern/gemm_bias.h"
 #include "simd/simd.h"
 
-enum { QUICK_VECS = 4 };
+enum { QUICK_VECS = 4, QUICK_AHEAD = 16 * VR_N };
 
 #define MAP_QUICK quick
 
@@ -51,6 +51,8 @@ PA_INLINE void quick_walk(const int n, size_t *left, size_t *at, size_t *col,
         vr b[QUICK_VECS];
         for (int j = 0; j < n; j++) {
             place[j] = *at;
+            if (slope) /* y has just been written; slope has not */
+                PA_PREFETCH(slope + *at + QUICK_AHEAD);
             if (bias)
                 b[j] = vr_load(bias + *col);
             *at += VR_N;
