@@ -39,11 +39,16 @@ CSRC = Path("csrc")
 if sys.platform == "darwin":
     os.environ.setdefault("ARCHFLAGS", f"-arch {platform.machine()}")
 
+# What runs on processors before 2013 alone is not to take a third of the library: 28 % less
+# than with -O3, whose loops are copied for each case that they may meet, and no tables for
+# debuggers, which nothing in C unwinds by.
+SMALL = ["-O2", "-ftree-vectorize", "-fno-asynchronous-unwind-tables"]
+
 # One line per ISA: architecture -> ISA -> (flags for gcc and clang, flags for MSVC).
 # "base" is what every processor of the architecture can run.
 ISAS = {
     "x86_64": {
-        "base": (["-msse2"], []),
+        "base": (["-msse2", *SMALL], []),
         "avx2": (["-mavx2", "-mfma"], ["/arch:AVX2"]),
         "avx512": (
             [
