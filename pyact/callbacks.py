@@ -139,10 +139,8 @@ _PLAIN = (
 
 def _overrides(callback: Callback, *hooks: str) -> bool:
     """Does the callback do anything in one of these hooks?"""
-    return any(
-        hook in vars(callback) or getattr(type(callback), hook) is not getattr(Callback, hook)
-        for hook in hooks
-    )
+    own, kind = vars(callback), type(callback)
+    return any(hook in own or getattr(kind, hook) is not getattr(Callback, hook) for hook in hooks)
 
 
 class CallbackList:

@@ -162,6 +162,14 @@ class Optimizer:
 
     # ---- what the engine reads ----
 
+    def rates(self, first: int, count: int) -> NDArray[np.float64]:
+        """`lr_at` the steps from `first` on, (count,)."""
+        if callable(self._rate):
+            return np.ascontiguousarray(self.lr_at(np.arange(first, first + count)))
+        found = np.empty(count)
+        found.fill(self._rate)
+        return found
+
     def attrs(self) -> dict[str, Any]:
         """Attributes of the operator."""
         own = {name: getattr(self, name) for name in self._fields}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import fsum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,7 +75,7 @@ class Steps:
         if kind == "train":
             watch = self._watch(engine)
             step = engine.optimizer.iterations
-            lr = np.ascontiguousarray(engine.optimizer.lr_at(np.arange(step, step + count)))
+            lr = engine.optimizer.rates(step, count)
         try:
             _core.run_loop(
                 full and full.program, rest and rest.program, feeds, data.rows, batch, self.order,
@@ -200,10 +201,9 @@ class Steps:
         if done == 0:
             return 0.0, 0
         rows, batch = self._spans
-        counts = np.full(done, batch, np.float64)
-        short = rows - (self.first + done - 1) * batch
-        counts[-1] = min(batch, short)
-        return float(counts @ self.losses[:done]), int(counts.sum())
+        *losses, last = self.losses[:done].tolist()
+        short = min(batch, rows - (self.first + done - 1) * batch)
+        return batch * fsum(losses) + short * last, batch * (done - 1) + short
 
     def _progress(self) -> None:
         self.hooks.on_progress(
