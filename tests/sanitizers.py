@@ -30,7 +30,8 @@ FLAGS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-
 LEFT_OUT = {"c_programs", "planted", "package", "notebooks", "sanitizers", "docs", "layering",
             "static", "shapes", "parallel"}  # fmt: skip
 SHORT = ("autodiff", "bad_input", "copies", "feedback", "finite", "functional", "health",
-         "images", "losses", "metrics", "optimizers", "recurrent")  # fmt: skip
+         "images", "losses", "metrics", "optimizers", "recurrent", "saving")  # fmt: skip
+PARTS = {"ops": "test_layouts_give", "ufuncs": "size_and_layout and float32"}  # of long files
 
 
 def libraries() -> str | None:
@@ -79,12 +80,13 @@ def main() -> int:
         tree = (args.folder or Path(temporary)).resolve()
         copy(tree)
         compile_with(tree, FLAGS)
-        names = args.files or (SHORT if args.short else sorted(
+        names = args.files or ((*SHORT, *PARTS) if args.short else sorted(
             p.stem[5:] for p in (tree / "tests").glob("test_*.py") if p.stem[5:] not in LEFT_OUT
         ))  # fmt: skip
         for name in names:
             begun = time.monotonic()
-            done = run_file(tree, tree / "tests" / f"test_{name}.py")
+            part = ("-k", PARTS[name]) if args.short and name in PARTS else ()
+            done = run_file(tree, tree / "tests" / f"test_{name}.py", *part)
             lines = done.stdout.strip().splitlines()
             print(f"{name:14} {time.monotonic() - begun:5.0f} s  {lines[-1] if lines else ''}")
             if done.returncode:
