@@ -27,13 +27,24 @@ enum {
     LOST_NS = 500000,
     WAIT_NS = 120000,    /* the same for the runner; chunks last up to about 100 us */
     RELAX_PER_LOOK = 16, /* pauses between two looks at the clock */
+    MAX_RANGES = 16,
 };
+
+/* Neighbouring chunks, which the same threads take first in every job. Chunk i of a job's
+ * n mostly works on the same part of a model as chunk i of another job's n: threads then
+ * find in their own caches what they wrote there. */
+typedef struct pa_range {
+    pa_atomic next; /* first chunk that nobody has claimed */
+    int64_t end;
+    char pad[PA_CACHE_LINE - 2 * sizeof(int64_t)];
+} pa_range;
 
 typedef struct pa_job {
     pa_task *task;
     void *arg;
     ptrdiff_t n;
     int threads;     /* workers from this number on stay out */
+    int ranges;      /* how many the chunks are cut into */
     pa_fpu fpu;      /* the caller's */
     pa_watch *watch; /* the caller's, or NULL */
 } pa_job;
@@ -56,8 +67,7 @@ struct pa_pool {
     char pad0[PA_CACHE_LINE];
     pa_atomic round; /* changes with every job, and when workers have to leave */
     char pad1[PA_CACHE_LINE];
-    pa_atomic next; /* first chunk that nobody has claimed */
-    char pad2[PA_CACHE_LINE];
+    pa_range range[MAX_RANGES];
     pa_atomic open, inside;
     pa_atomic flags; /* exceptions that the workers raised */
     pa_job job;
@@ -98,13 +108,25 @@ static int64_t wait_round(pa_pool *pool, int64_t seen)
     return round;
 }
 
-static bool take_chunk(pa_pool *pool, const pa_job *job, int worker)
+/* The range in which a worker begins. */
+static int home(const pa_job *job, int worker)
 {
-    const int64_t i = pa_atomic_add(&pool->next, 1);
-    if (i >= job->n)
-        return false;
-    job->task(job->arg, (ptrdiff_t)i, worker);
-    return true;
+    return (int)((int64_t)worker * job->ranges / job->threads);
+}
+
+/* Runs one chunk of range *at or, if that is used up, of the next one that is not. */
+static bool take_chunk(pa_pool *pool, const pa_job *job, int *at, int worker)
+{
+    for (int tried = 0; tried < job->ranges; tried++) {
+        pa_range *r = &pool->range[*at];
+        const int64_t i = pa_atomic_add(&r->next, 1);
+        if (i < r->end) {
+            job->task(job->arg, (ptrdiff_t)i, worker);
+            return true;
+        }
+        *at = *at + 1 < job->ranges ? *at + 1 : 0;
+    }
+    return false;
 }
 
 /* Rounding and denormal mode are the caller's during the job; exceptions raised here
@@ -117,7 +139,7 @@ static void help(pa_pool *pool, int worker)
         const pa_fpu own = pa_fpu_get();
         pa_fpu_set((pa_fpu){job.fpu.control, 0});
         pa_watch_set(job.watch);
-        while (take_chunk(pool, &job, worker))
+        for (int at = home(&job, worker); take_chunk(pool, &job, &at, worker);)
             ;
         pa_watch_set(NULL);
         const uint64_t raised = pa_fpu_get().flags;
@@ -199,6 +221,24 @@ static void wait_inside(pa_pool *pool)
     }
 }
 
+static void fill_ranges(pa_pool *pool, const pa_job *job)
+{
+    for (int i = 0; i < job->ranges; i++) {
+        pool->range[i].end = job->n * (i + 1) / job->ranges;
+        pa_atomic_set(&pool->range[i].next, job->n * i / job->ranges);
+    }
+}
+
+static int64_t unclaimed(const pa_pool *pool, const pa_job *job)
+{
+    int64_t n = 0;
+    for (int i = 0; i < job->ranges; i++) {
+        const int64_t left = pool->range[i].end - pa_atomic_get(&pool->range[i].next);
+        n += left > 0 ? left : 0;
+    }
+    return n;
+}
+
 /* The runner's own share. Waking threads costs it some microseconds and they come late:
  * it first sees from its own chunks whether they will find work. Returns its chunks. */
 static int64_t run_share(pa_pool *pool, int64_t start)
@@ -206,14 +246,14 @@ static int64_t run_share(pa_pool *pool, int64_t start)
     const pa_job *job = &pool->job;
     int64_t done = 0;
     bool asleep = pa_atomic_get(&pool->sleepers) > 0;
-    while (take_chunk(pool, job, 0)) {
+    for (int at = home(job, 0); take_chunk(pool, job, &at, 0);) {
         done++;
-        if (pa_watch_stops(job->watch))
-            pa_atomic_set(&pool->next, job->n); /* nobody finds another chunk */
+        if (pa_watch_stops(job->watch)) /* nobody finds another chunk */
+            for (int i = 0; i < job->ranges; i++)
+                pa_atomic_set(&pool->range[i].next, pool->range[i].end);
         if (!asleep)
             continue;
-        const int64_t left = job->n - pa_atomic_get(&pool->next);
-        if ((pa_nanoseconds() - start) / done * left > WAKE_NS) {
+        if ((pa_nanoseconds() - start) / done * unclaimed(pool, job) > WAKE_NS) {
             wake(pool);
             asleep = false;
         }
@@ -301,8 +341,10 @@ static void release(pa_pool *pool)
 
 static void run_job(pa_pool *pool, pa_task *task, void *arg, ptrdiff_t n, int threads)
 {
-    pool->job = (pa_job){task, arg, n, threads, pa_fpu_get(), pa_watch_in_pool()};
-    pa_atomic_set(&pool->next, 0);
+    int ranges = threads < MAX_RANGES ? threads : MAX_RANGES;
+    ranges = n < ranges ? (int)n : ranges;
+    pool->job = (pa_job){task, arg, n, threads, ranges, pa_fpu_get(), pa_watch_in_pool()};
+    fill_ranges(pool, &pool->job);
     pa_atomic_set(&pool->flags, 0);
     pa_atomic_set(&pool->open, 1);
     pa_atomic_add(&pool->round, 1);

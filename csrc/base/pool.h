@@ -1,9 +1,10 @@
 /* pool.h - a small pool of threads.
  *
  * Work is cut into chunks by the caller, by size alone; threads claim chunks
- * dynamically. So the same chunks are computed whatever the number of threads, and the
- * same bits come out. A pool refuses to nest, to queue, and to wait for another caller:
- * in each of those cases the calling thread simply runs all chunks itself. */
+ * dynamically, each from its own part first. So the same chunks are computed whatever the
+ * number of threads, and the same bits come out. A pool refuses to nest, to queue, and to
+ * wait for another caller: in each of those cases the calling thread simply runs all
+ * chunks itself. */
 #ifndef PA_POOL_H
 #define PA_POOL_H
 
