@@ -26,7 +26,7 @@ enum {
     MIN_PARALLEL_FLOPS = 1000000,    /* about 10 us */
     MIN_CHUNK_FLOPS = 250000,        /* a few us; finer is all overhead */
     MIN_CHUNKS = 8,                  /* wanted, where the above allows */
-    ROW_STRIP = 512 / sizeof(real),  /* for one row of C: columns of a chunk */
+    ROW_STRIP = 1024 / sizeof(real),  /* for one row of C: columns of a chunk */
     MIN_PARALLEL_BYTES = 512 * 1024, /* and how much of B takes 10 us */
 };
 
@@ -270,8 +270,8 @@ static void run_row(pa_pool *pool, gemm *g)
 {
     const double bytes = (double)g->N * (double)g->K * sizeof(real);
     const size_t strips = (g->N + ROW_STRIP - 1) / ROW_STRIP;
-    g->strips = 1;
-    if (bytes >= MIN_PARALLEL_BYTES)
+    g->strips = 1; /* whole rows are read faster */
+    if (bytes >= MIN_PARALLEL_BYTES && pa_pool_threads(pool) > 1)
         g->strips = strips < MIN_CHUNKS ? strips : MIN_CHUNKS;
     pa_pool_run(pool, run_row_chunk, g, (ptrdiff_t)g->strips);
 }
