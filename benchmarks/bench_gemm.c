@@ -2,11 +2,12 @@
  * of this processor's measured multiply-add peak, on 1 and 2 threads.
  *
  *   python setup.py build_core
- *   cc -O3 -march=native -Icsrc benchmarks/bench_gemm.c build/core/libpyact.a -lm
- * -lpthread PYACT_ISA=avx2 ./a.out          # the best ISA by default
+ *   cc -O3 -march=native -pthread -Icsrc benchmarks/bench_gemm.c -Lbuild/core -lpyact -lm
+ *   ./a.out                        # or ./a.out M K N; PYACT_ISA=avx2 for another ISA
  *
  * Y = X W, dX = dY W', dW = X' dY for X (M, K), W (K, N). Times are the minimum and the
- * median of many runs; operands stay in whatever cache they fit, as in a training loop.
+ * median of many runs; operands stay in whatever cache they fit, and the second thread is
+ * awake, as in a training loop.
  */
 #define _GNU_SOURCE
 #define PA_VARIANT bench_f32
@@ -46,7 +47,7 @@ static const isa isas[] = {/* best first */
                            {"avx512", pa_gemm_avx512_f32, pa_gemm_avx512_f64},
                            {"avx2", pa_gemm_avx2_f32, pa_gemm_avx2_f64},
 #elif defined(__aarch64__)
-                            {"neon", pa_gemm_neon_f32, pa_gemm_neon_f64},
+                           {"neon", pa_gemm_neon_f32, pa_gemm_neon_f64},
 #endif
                            {"base", pa_gemm_base_f32, pa_gemm_base_f64}};
 
@@ -136,6 +137,7 @@ static void measure(const bench *b, size_t M, size_t N, size_t K)
         const int repeat = (int)(2e8 * (b->wide ? 0.5 : 1) / (flops + 2e4)) / RUNS + 1;
         for (int run = -1; run < RUNS; run++) /* the first one warms up */
             for (int two = 0; two < 2; two++) {
+                run_form(b, b->pool[two], form, M, N, K); /* wakes the other thread */
                 const double t0 = now();
                 for (int i = 0; i < repeat; i++)
                     run_form(b, b->pool[two], form, M, N, K);

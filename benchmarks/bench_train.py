@@ -12,9 +12,10 @@ its fused optimizers, JAX with a whole epoch in one `lax.scan` under `jit`, buff
 Prediction: a NumPy array in, a NumPy array out, equal results.
 
 All contenders of a row are called in turn, round after round, in one process, so that what
-disturbs the machine disturbs them alike. Printed: minimum / median in microseconds, and how
-many times pyact's minimum goes into the peer's. One process for each number of threads,
-held to that many cores.
+disturbs the machine disturbs them alike. Printed: minimum / median in microseconds, how many
+times pyact's minimum goes into the peer's, and the share of pyact's step that is not matrix
+products, which are then timed alone. One process for each number of threads, held to that
+many cores.
 
 Peers: pip install pyact[bench]; for Keras (on JAX) and TensorFlow Lite
 pip install pyact[bench,tensorflow]
@@ -448,8 +449,43 @@ def train(key: str, case: Case, threads: int, seconds: float) -> None:
     macs = sum(m * n for m, n in pairs) * 3 - case.sizes[0] * case.sizes[1]
     flops = 2.0 * case.batch * macs
     best = times["pyact"][0] / case.steps / case.epochs
-    print(f"    {flops / best / 1e9:.1f} GFLOP/s in products; loss after {WARM} epochs "
-          f"{curves['pyact'][-1]:.6f}; asked: {BARS[key]}")  # fmt: skip
+    alone = products(case, seconds / 5)
+    print(f"    products {flops / 1e6:.3g} MFLOP: alone {alone * 1e6:.2f} us "
+          f"({flops / alone / 1e9:.0f} GFLOP/s); {1 - alone / best:.0%} of the step is not "
+          f"products; loss after {WARM} epochs {curves['pyact'][-1]:.6f}; "
+          f"asked: {BARS[key]}")  # fmt: skip
+
+
+def products(case: Case, seconds: float) -> float:
+    """Seconds that the matrix products of one step of pyact take, run alone: the same
+    kernels on the same shapes in the same order, and nothing between them."""
+    from pyact import _core
+
+    graph, repeat, seen = _core.Graph(), 8, []  # of each result one element leaves
+    sizes, rng = case.sizes, np.random.default_rng(4)
+    shapes = [(case.batch, n) for n in sizes] + list(pairwise(sizes))
+    given = [graph.input(s, np.float32) for s in shapes]
+    rows, weights = given[: len(sizes)], given[len(sizes) :]
+
+    def product(a: Any, b: Any, **transposed: bool) -> None:
+        y = graph.apply("matmul", (a, b), transposed)
+        seen.append(graph.apply("slice", (y,), {"begin": (0, 0), "size": (1, 1)}))
+
+    for _ in range(repeat):
+        for i, w in enumerate(weights):
+            product(rows[i], w)
+        for i in reversed(range(len(weights))):  # rows[i + 1] stands for its gradient
+            product(rows[i], rows[i + 1], transpose_a=True)
+            if i:
+                product(rows[i + 1], weights[i], transpose_b=True)
+    program = _core.Program(graph, outputs=tuple(seen))
+    arrays = tuple(rng.random(s, dtype=np.float32) for s in shapes)
+    times, end = [], perf_counter() + seconds
+    while perf_counter() < end or len(times) < 5:
+        begin = perf_counter()
+        _core.execute(program, arrays)
+        times.append(perf_counter() - begin)
+    return min(times) / repeat
 
 
 def passes(runner: Any, epochs: int) -> Callable[[], Any]:
