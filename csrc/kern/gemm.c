@@ -22,11 +22,12 @@ enum {
     STRIP = 256 / sizeof(real),      /* columns of a chunk; 64 KB of packed B */
     MAX_ROWS = 256,                  /* rows of a chunk; 256 KB of A in f32 */
     DIRECT_TILES = 3,                /* up to here B is not worth packing */
-    FLIP_COLS = 16,                  /* most columns of C that are made rows */
+    FLIP_COLS = 16,                  /* most columns of C that are made rows, */
+    FLIP_K = 8,                      /* where K pays for laying out A and C anew */
     MIN_PARALLEL_FLOPS = 1000000,    /* about 10 us */
     MIN_CHUNK_FLOPS = 250000,        /* a few us; finer is all overhead */
     MIN_CHUNKS = 8,                  /* wanted, where the above allows */
-    ROW_STRIP = 1024 / sizeof(real),  /* for one row of C: columns of a chunk */
+    ROW_STRIP = 1024 / sizeof(real), /* for one row of C: columns of a chunk */
     MIN_PARALLEL_BYTES = 512 * 1024, /* and how much of B takes 10 us */
 };
 
@@ -113,11 +114,12 @@ static size_t tile_rows(const gemm *g)
     return g->acs == 1 && aliases(g->ars) ? TILE_LOW : TILE_ROWS;
 }
 
-/* `rows` rows from row i of the block on. */
-static void multiply_tiles(const gemm *g, block *t, size_t i, size_t rows)
+/* `rows` rows from row i of the block on; raw: NULL, or t->raw to pack it. */
+PA_INLINE void multiply_tiles(const gemm *g, block *t, size_t i, size_t rows,
+                              const real *raw)
 {
     const real *a = g->a + (ptrdiff_t)(t->row + i) * g->ars + (ptrdiff_t)t->k0 * g->acs;
-    const real *b = t->b, *raw = t->raw;
+    const real *b = t->b;
     real *c = t->c + (ptrdiff_t)i * t->ldc;
     for (size_t j = 0; j < t->cols; j += TILE_COLS, b += t->panel, c += TILE_COLS) {
         const int n = t->cols - j < TILE_COLS ? (int)(t->cols - j) : TILE_COLS;
@@ -137,15 +139,17 @@ static void multiply_tiles(const gemm *g, block *t, size_t i, size_t rows)
 
 static void multiply_block(const gemm *g, block *t)
 {
-    const size_t most = tile_rows(g), first = t->raw ? most : 0;
+    const size_t most = tile_rows(g);
+    size_t first = t->raw ? most : 0;
+    if (t->raw && t->rows > first && t->rows - first < 4)
+        first = TILE_LOW; /* so few rows would be a slow tile of their own */
     const size_t tiles = (t->rows - first + most - 1) / most;
     if (t->raw)
-        multiply_tiles(g, t, 0, first);
-    t->raw = NULL;
+        multiply_tiles(g, t, 0, first, t->raw);
     for (size_t at = 0; at < tiles; at++) {
         size_t i, m;
         cut(t->rows - first, tiles, at, &i, &m);
-        multiply_tiles(g, t, first + i, m);
+        multiply_tiles(g, t, first + i, m, NULL);
     }
 }
 
@@ -201,8 +205,9 @@ static void multiply(const gemm *g, size_t row, size_t rows, size_t col, size_t 
             t.b = strip;
             t.ldb = TILE_COLS;
             t.panel = TILE_COLS * t.k;
-            t.raw = !g->tb && rows >= tile_rows(g) ? b : NULL;
-            const size_t whole = t.raw ? cols / TILE_COLS * TILE_COLS : 0;
+            const size_t whole =
+                !g->tb && rows >= tile_rows(g) ? cols / TILE_COLS * TILE_COLS : 0;
+            t.raw = whole ? b : NULL;
             PA_(pa_gemm_pack_b)
             (g->tb, t.k, cols - whole, b + whole, g->ldb, strip + whole * t.k, t.panel);
         }
@@ -283,7 +288,7 @@ static void run_row(pa_pool *pool, gemm *g)
  * A has to be transposed for it, up to half of the first vector. */
 static bool flip_pays(const gemm *g)
 {
-    if (g->packed || g->M < 2 * VR_N || g->K < 4)
+    if (g->packed || g->M < 2 * VR_N || g->K < FLIP_K)
         return false;
     if (g->acs == 1)
         return g->N <= VR_N / 2;
