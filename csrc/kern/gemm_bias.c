@@ -10,8 +10,28 @@ enum {
     MIN_CHUNK = 1 << 14,    /* elements */
 };
 
+/* Narrow rows that touch each other, as whole vectors: VR_N rows are `cols` of them. */
+static void add_narrow(size_t rows, size_t cols, real *c, const real *bias)
+{
+    real again[VR_N * VR_N];
+    for (size_t i = 0; i < VR_N * cols; i += cols)
+        for (size_t j = 0; j < cols; j++)
+            again[i + j] = bias[j];
+    size_t n = rows * cols, j = 0;
+    for (; n >= VR_N; n -= VR_N, c += VR_N) {
+        vr_store(c, vr_add(vr_load(c), vr_load(again + j)));
+        j = j + VR_N < VR_N * cols ? j + VR_N : 0;
+    }
+    for (size_t i = 0; i < n; i++)
+        c[i] += again[j + i];
+}
+
 void PA_(pa_bias_add)(size_t rows, size_t cols, real *c, size_t ldc, const real *bias)
 {
+    if (ldc == cols && cols < VR_N && rows >= 2 * VR_N) {
+        add_narrow(rows, cols, c, bias);
+        return;
+    }
     const size_t whole = cols - cols % VR_N;
     const int rest = (int)(cols - whole);
     if (cols <= FEW) { /* numbers just stored one by one are not to be had as a vector */
