@@ -113,6 +113,37 @@ static void test_late_workers(void)
     pa_pool_free(pool);
 }
 
+/* Of two threads the second begins in the second half, whenever it comes. */
+typedef struct halves {
+    pa_atomic came, strayed; /* jobs */
+    pa_atomic begun;         /* in this job */
+    ptrdiff_t n;
+} halves;
+
+static void take_own(void *arg, ptrdiff_t chunk, int worker)
+{
+    halves *h = arg;
+    busy_loop(200);
+    if (worker == 0 || pa_atomic_swap(&h->begun, 1))
+        return;
+    pa_atomic_add(&h->came, 1);
+    pa_atomic_add(&h->strayed, chunk < h->n / 2);
+}
+
+static void test_own_half_first(void)
+{
+    pa_pool *pool = pa_pool_new(2);
+    halves h = {.n = 40};
+    for (int i = 0; i < 20000 && pa_atomic_get(&h.came) < 1000; i++) {
+        pa_atomic_set(&h.begun, 0);
+        pa_pool_run(pool, take_own, &h, h.n);
+    }
+    CHECK(pa_atomic_get(&h.came) > 0 || pa_cpu_count() == 1, "no worker ever came");
+    CHECK(pa_atomic_get(&h.strayed) == 0, "%lld of %lld times in the other half",
+          (long long)pa_atomic_get(&h.strayed), (long long)pa_atomic_get(&h.came));
+    pa_pool_free(pool);
+}
+
 /* A worker's chunk that takes long: the run must not return before it is done. */
 typedef struct patience {
     pa_atomic entered, finished;
@@ -444,6 +475,7 @@ int main(void)
     test_every_chunk_once();
     test_late_workers();
     test_waits_for_workers();
+    test_own_half_first();
     test_nested();
     test_concurrent_callers();
     test_fork();
