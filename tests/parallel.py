@@ -56,6 +56,7 @@ ALONE = {
     "test_resume::test_a_killed_process_and_its_successor": PROCESSES,
     "test_training::test_ctrl_c_inside_a_long_step_undoes_it": PROCESSES,
     "test_training::test_ctrl_c_is_answered_within_a_tenth_of_a_second": PROCESSES,
+    "test_training::test_training_is_the_same_in_a_fresh_process": PROCESSES,
     "test_ufuncs::test_activations_doctests_run": "doctest puts another sys.stdout in its place",
     "test_ufuncs::test_docstrings_state_the_formula_and_their_example_runs":
         "doctest puts another sys.stdout in its place",
