@@ -41,7 +41,8 @@ from typing import Any
 from builds import ROOT, compile_with, copy, run
 
 LEFT_OUT = ("test_c_programs.py", "test_planted.py", "test_package.py", "test_notebooks.py",
-            "test_sanitizers.py", "test_layering.py", "test_docs.py")  # fmt: skip
+            "test_sanitizers.py", "test_layering.py", "test_docs.py",
+            "test_allocations.py")  # is run by itself, without its limits of time  # fmt: skip
 AT_LEAST = 0.95
 FLAGS = "--coverage -fprofile-update=atomic -Dalways_inline=unused"
 
