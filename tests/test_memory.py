@@ -151,7 +151,7 @@ def errors(folder):
         "tape, watch": tape_of_an_array,
         "tape, source": wrong_target,
         "value_and_grad, shape": lambda: pyact.value_and_grad(lambda v: v * v)(X),
-        "trace": lambda: pyact.function(lambda v: np.cumsum(v))(X),
+        "trace": lambda: pyact.function(lambda v: np.sinc(v))(X),
         "weights": lambda: model.set_weights([X]),
         "load, damaged": lambda: pyact.load_model(torn),
         "load, nowhere": lambda: pyact.load_model(os.path.join(folder, "nowhere")),
