@@ -413,7 +413,7 @@ def core_graph(clip="global_norm"):
     state = _core.OptimizerState("opt_adam", {"beta_1": 0.5}, clip, 1.0)
     train = _core.Program(graph, loss=loss, optimizer=state, outputs=(y,), wrt=(x, kernel))
     found = [_core.execute(train, (TALL[:4],), 1, 0, 0.1)]
-    out, done, squares = np.empty((8, 4), np.float32), np.zeros(1, np.int64), np.zeros(2)
+    out, done, squares = np.empty((8, 4), np.float32), np.zeros(1, np.int64), np.zeros(3)
     watch = ((state.grad(block).view(0, (64,)),), 1, squares)
     _core.run_loop(train, None, (("x", TALL, 0, False),), 8, 2 * 2, np.arange(8), 0, 2, 1, 0,
                    np.full(2, 0.1), np.zeros(2), (None,) * 3, (out, None, None), done, None,

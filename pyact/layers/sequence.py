@@ -278,15 +278,16 @@ class Bidirectional(Wrapper):
 
     def get_config(self) -> dict[str, Any]:
         inner = _inner_config(self.forward_layer)
-        more = {"backward_layer": _inner_config(self.backward_layer)} if self._own_backward else {}
-        return {"layer": inner, "merge_mode": self.merge_mode, **more, **super().get_config()}
+        mirror = _inner_config(self.backward_layer) if self._own_backward else None
+        more = {"merge_mode": self.merge_mode, "backward_layer": mirror}
+        return {"layer": inner, **more, **super().get_config()}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Bidirectional:
         inner: dict[str, Any] = {
             name: _inner_from(config[name])
             for name in ("layer", "backward_layer")
-            if name in config
+            if config.get(name) is not None
         }
         return cls(**{**config, **inner})
 
