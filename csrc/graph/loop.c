@@ -79,7 +79,7 @@ static double sum_of_squares(const pa_tensor *t)
     if (t->dtype == PA_F32) {
         const float *x = t->data;
         for (; i + LANES <= t->size; i += LANES)
-            for (int k = 0; k < LANES; k++)
+            for (size_t k = 0; k < LANES; k++)
                 lane[k] += (double)x[i + k] * (double)x[i + k];
         for (; i < t->size; i++)
             sum += (double)x[i] * (double)x[i];
