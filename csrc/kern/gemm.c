@@ -63,11 +63,6 @@ static void cut(size_t n, size_t parts, size_t i, size_t *from, size_t *size)
     *size = q + (i < r);
 }
 
-static bool aliases(ptrdiff_t stride)
-{
-    return (stride * (ptrdiff_t)sizeof(real)) % 4096 == 0;
-}
-
 /* What is packed next, fetched a little at a time while tiles are computed: otherwise a
  * B from beyond the second-level cache costs 7 % of a step in f32, 25 % in f64. */
 typedef struct ahead {
@@ -107,11 +102,9 @@ typedef struct block {
     ahead next;
 } block;
 
-/* Rows of a tile. Where the rows of A are a multiple of 4 KB apart, all of them fall into
- * one set of the first-level cache. */
 static size_t tile_rows(const gemm *g)
 {
-    return g->acs == 1 && aliases(g->ars) ? TILE_LOW : TILE_ROWS;
+    return g->acs == 1 && tile_aliases(g->ars) ? TILE_LOW : TILE_ROWS;
 }
 
 /* `rows` rows from row i of the block on; raw: NULL, or t->raw to pack it. */
@@ -181,7 +174,7 @@ static void multiply(const gemm *g, size_t row, size_t rows, size_t col, size_t 
     _Alignas(64) real strip[KC * STRIP];
     const bool few = rows <= DIRECT_TILES * TILE_ROWS;
     const bool direct =
-        !g->tb && !g->packed && few && cols % VR_N == 0 && !aliases(g->ldb);
+        !g->tb && !g->packed && few && cols % VR_N == 0 && !tile_aliases(g->ldb);
     const size_t tiles =
         ((rows + TILE_ROWS - 1) / TILE_ROWS) * ((cols + TILE_COLS - 1) / TILE_COLS);
     block t = {
@@ -292,7 +285,7 @@ static bool flip_pays(const gemm *g)
         return false;
     if (g->acs == 1)
         return g->N <= VR_N / 2;
-    return g->N <= FLIP_COLS && !aliases(g->acs) &&
+    return g->N <= FLIP_COLS && !tile_aliases(g->acs) &&
            (VR_N - g->N % VR_N) % VR_N * 4 >= VR_N;
 }
 

@@ -33,6 +33,13 @@
 #define PA_UNROLL
 #endif
 
+/* Do rows so many reals apart, a multiple of 4 KB, fall into one set of the first-level
+ * cache? Then a tile takes TILE_LOW rows of A. */
+static inline bool tile_aliases(ptrdiff_t stride)
+{
+    return (stride * (ptrdiff_t)sizeof(real)) % 4096 == 0;
+}
+
 /* C = A B, or C += A B if `add`, over k terms. a: (rows, k) at strides ars and acs,
  * b: (k, TILE_COLS) at row stride ldb, of which columns from `cols` on may hold anything
  * finite but must be readable up to the next whole vector; c: (rows, cols) at ldc. */

@@ -3,14 +3,11 @@
 #include "kern/gemm.h"
 #include "kern/gemm_tile.h"
 
-enum { ALIAS_ROWS = 7 }; /* as in gemm.c: rows of A that fall into one set of the cache */
-
 /* Columns [0, cols) of C, one panel wide. */
 static void one_panel(size_t rows, int cols, size_t K, const real *a, size_t lda,
                       const real *b, bool add, real *c, size_t ldc)
 {
-    const bool low = (lda * sizeof *a) % 4096 == 0 && TILE_ROWS > ALIAS_ROWS;
-    const size_t most = low ? ALIAS_ROWS : TILE_ROWS;
+    const size_t most = tile_aliases((ptrdiff_t)lda) ? TILE_LOW : TILE_ROWS;
     const size_t tiles = (rows + most - 1) / most;
     const int vecs = (cols + VR_N - 1) / VR_N;
     for (size_t k0 = 0; k0 < K; k0 += PA_GEMM_KC) {
