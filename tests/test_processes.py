@@ -218,6 +218,30 @@ FORKS = {
             child(lambda: exec(f"_core.set_num_threads({n}); assert works() == bits", globals()))
         assert _core.get_num_threads() == 2
     """,
+    "by another thread than the main one, and Ctrl-C in the child": """
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        numbers = np.ones(40_000_000, np.float16)
+        ended = []
+
+        def interrupted():
+            _core.set_num_threads(1)
+            found = np.zeros_like(numbers)
+            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+            try:
+                pyact.gelu(numbers, out=found)
+                time.sleep(5)
+            except KeyboardInterrupt:
+                assert found[-1] == 0  # the call ended before it was done
+
+        def forks():
+            child(interrupted)
+            ended.append("well")
+
+        thread = threading.Thread(target=forks)
+        thread.start()
+        thread.join()
+        assert ended
+    """,
     "the child ends as Python does": """
         works()
         pid = os.fork()

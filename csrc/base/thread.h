@@ -87,6 +87,11 @@ static inline int64_t pa_process_id(void)
 {
     return 1; /* no fork */
 }
+static inline bool pa_at_fork(void (*in_child)(void))
+{
+    (void)in_child;
+    return true;
+}
 static inline int64_t pa_nanoseconds(void)
 {
     LARGE_INTEGER now, hertz;
@@ -163,6 +168,10 @@ static inline void pa_thread_join(pa_thread t)
 static inline int64_t pa_process_id(void)
 {
     return (int64_t)getpid();
+}
+static inline bool pa_at_fork(void (*in_child)(void))
+{
+    return pthread_atfork(NULL, NULL, in_child) == 0;
 }
 static inline int64_t pa_nanoseconds(void)
 {

@@ -92,6 +92,12 @@ bool pa_py_look(void)
     return raised[0] != NULL;
 }
 
+/* The thread that forks is the only one in the child, and so its main thread. */
+static void forked(void)
+{
+    main_thread = PyThread_get_thread_ident();
+}
+
 int pa_py_away_init(void)
 {
     PyObject *threading = PyImport_ImportModule("threading");
@@ -103,5 +109,7 @@ int pa_py_away_init(void)
     Py_XDECREF(ident);
     Py_XDECREF(thread);
     Py_XDECREF(threading);
+    if (!PyErr_Occurred() && !pa_at_fork(forked))
+        PyErr_NoMemory();
     return PyErr_Occurred() ? -1 : 0;
 }
