@@ -78,6 +78,12 @@ pa_status pa_graph_const(pa_graph *g, pa_dtype dtype, int rank, const int64_t *d
 pa_status pa_graph_apply(pa_graph *g, const char *op, int n_in, const int *in, int n_args,
                          const pa_arg *args, int *out, pa_error *err);
 
+/* Records the backward passes that give the gradients of sum(target * seed) in n sources:
+ * grad[i] is a value, or -1 where the target does not depend on the source. Only the calls
+ * [first, last) are walked; last -1 means up to now. They have no gradients themselves. */
+pa_status pa_graph_gradient(pa_graph *g, int target, int seed, int n, const int *sources,
+                            int first, int last, int *grad, pa_error *err);
+
 /* Shape and dtype of a value; data is not meaningful. NULL when there is no such value.
  */
 const pa_tensor *pa_graph_tensor(const pa_graph *g, int value);

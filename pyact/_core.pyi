@@ -170,6 +170,15 @@ class Graph:
     ) -> Any: ...
     @property
     def nodes(self) -> int: ...
+    def gradient(
+        self,
+        target: Value,
+        sources: Sequence[Value],
+        seed: Value,
+        first: int = 0,
+        last: int = -1,
+        /,
+    ) -> tuple[Value | None, ...]: ...
     def node(
         self, index: int, /
     ) -> tuple[str, tuple[int, ...], tuple[int, ...], dict[str, Any]]: ...

@@ -40,6 +40,8 @@ class Record:
         self.met: dict[int, tuple[Any, list[Any]]] = {}
         self.fresh: dict[int, Any] = {}
         self.opaque: dict[int, str] = {}  # id of a value -> operator without a second gradient
+        self.tapes = 0  # GradientTapes that are recording in it now
+        self.for_gradients = False  # a graph: gradients of its results will be taken
 
     @property
     def is_tape(self) -> bool:
@@ -117,9 +119,11 @@ def use(record: Record | None) -> Record | None:
 
 
 @contextmanager
-def tracing(graph: Any) -> Iterator[Record]:
-    """Operators on weights alone are recorded in `graph`, too."""
+def tracing(graph: Any, for_gradients: bool = True) -> Iterator[Record]:
+    """Operators on weights alone are recorded in `graph`, too. for_gradients: may somebody
+    take gradients of what is computed?"""
     record = Record(graph)
+    record.for_gradients = for_gradients
     before = use(record)
     try:
         yield record

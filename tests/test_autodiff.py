@@ -9,7 +9,18 @@ import numpy as np
 import pytest
 
 import pyact
-from pyact import GradientTape, Variable, _core, autodiff, constant, layers, losses, ops, optimizers
+from pyact import (
+    GradientTape,
+    Sequential,
+    Variable,
+    _core,
+    autodiff,
+    constant,
+    layers,
+    losses,
+    ops,
+    optimizers,
+)
 
 
 def rng(seed=0):
@@ -518,34 +529,112 @@ def test_a_function_sees_variables_as_they_are():
     assert f(np.float32(1)) == 26
 
 
-def test_a_training_step_in_a_function_gives_the_gradients_of_the_tape():
-    model = small_model()
-    x, t = rng(1).normal(size=(5, 4)).astype("f"), rng(2).normal(size=(5, 1)).astype("f")
+def settled():
+    body = Sequential([layers.Dense(3, activation="tanh")])
+    return layers.Feedback(body, combine="affine", passes=50, tolerance=1e-6)
+
+
+TRAINED = {
+    "dense": lambda: (small_model(), (5, 4)),
+    "images": lambda: (Sequential([
+        layers.Conv2D(3, 3, activation="relu"), layers.MaxPooling2D(), layers.BatchNormalization(),
+        layers.Flatten(), layers.Dense(2)]), (4, 8, 8, 2)),
+    "branches": lambda: (Sequential([
+        layers.Conv2D(3, 3), layers.Conv2DTranspose(2, 2, strides=2), layers.Flatten()]),
+        (2, 5, 5, 1)),
+    "sequence": lambda: (Sequential([
+        layers.Bidirectional(layers.LSTM(3, return_sequences=True)), layers.GRU(3),
+        layers.Dense(1)]), (3, 6, 2)),
+    "words": lambda: (Sequential([layers.Embedding(7, 3), layers.SimpleRNN(4)]), (4, 5)),
+    "settled": lambda: (Sequential([settled()]), (4, 3)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TRAINED)
+def test_a_training_step_in_a_function_gives_the_gradients_of_the_tape_to_the_bit(kind):
+    pyact.set_seed(3)
+    model, shape = TRAINED[kind]()
+    x = rng(1).normal(size=shape).astype("f")
+    if kind == "words":
+        x = rng(1).integers(0, 7, shape).astype("i")
+    t = rng(2).normal(size=model(x).shape).astype("f")
 
     def step(x, t):
         with GradientTape() as tape:
             loss = losses.MeanSquaredError()(t, model(x, training=True))
         return loss, tape.gradient(loss, model.trainable_weights)
 
-    eager, traced = step(x, t), pyact.function(step)(x, t)
-    np.testing.assert_allclose(traced[0], float(eager[0]), rtol=1e-6)
-    for a, b in zip(eager[1], traced[1], strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+    loss, grads = step(x, t)
+    again, traced = pyact.function(step)(x, t)
+    assert float(again) == float(loss)
+    for a, b in zip(grads, traced, strict=True):
+        assert np.any(a != 0) and np.array_equal(a, b)
 
 
-def test_a_tape_in_a_traced_function_refuses_what_it_has_no_rule_for():
+def test_a_tape_in_a_function_walks_back_as_often_and_from_where_it_is_told():
     conv = layers.Conv2D(2, 3)
-    x = np.ones((1, 4, 4, 1), np.float32)
-    conv(x)
+    x = rng(1).normal(size=(2, 5, 5, 1)).astype("f")
+    seed = rng(2).normal(size=conv(x).shape).astype("f")
 
-    def step(x):
+    def step(x, seed):
+        with GradientTape(persistent=True) as tape:
+            tape.watch(x)
+            y = conv(x)
+            z = np.maximum(y, 0.0)
+        return (tape.gradient(y, [x, conv.kernel], output_gradients=seed),
+                tape.gradient([y, z], conv.bias), tape.gradient(y, conv.bias))  # fmt: skip
+
+    watched = pyact.constant(x)
+    eager, traced = step(watched, seed), pyact.function(step)(x, seed)
+    for a, b in zip(eager[0] + list(eager[1:]), traced[0] + list(traced[1:]), strict=True):
+        assert np.array_equal(a, b)
+    assert traced[2].tolist() == [18, 18]
+
+
+def test_a_second_gradient_in_a_function_needs_rules():
+    conv, dense = layers.Conv2D(2, 3), layers.Dense(2, activation="tanh")
+    image, row = np.ones((1, 4, 4, 1), np.float32), np.ones((1, 3), np.float32)
+    conv(image), dense(row)
+
+    def penalty(layer):
+        def of(x):
+            with GradientTape() as outer:
+                with GradientTape() as inner:
+                    inner.watch(x)
+                    y = np.sum(layer(x))
+                slope = np.sum(np.square(inner.gradient(y, x)))
+            return outer.gradient(slope, layer.kernel)
+
+        return of
+
+    expected = penalty(dense)(pyact.constant(row))
+    np.testing.assert_allclose(pyact.function(penalty(dense))(row), expected, rtol=1e-5)
+    with pytest.raises(NotImplementedError, match=r"gradient through 'conv2d' has no rule.*dense"):
+        pyact.function(penalty(conv))(image)
+
+
+@pytest.mark.parametrize("kind", ["dense", "conv", "constant"])
+def test_a_loss_that_takes_gradients_is_trained_where_they_have_rules(kind):
+    """The gradient of a recorded backward pass is refused by name, not taken for 0."""
+    pyact.set_seed(0)
+    layer = layers.Dense(1) if kind == "dense" else layers.Conv2D(1, (1, 3))
+    x = rng(1).normal(size=(8, 3) if kind == "dense" else (8, 1, 3, 1)).astype("f")
+
+    def loss(t, y):
         with GradientTape() as tape:
-            y = np.sum(conv(x))
-        return tape.gradient(y, conv.trainable_weights)
+            z = np.sum(np.square(layer(x)))
+        size = tape.gradient(z, layer.kernel)
+        size = np.sum(np.square(size))
+        return np.mean(np.square(t - y)) + (ops.stop_gradient(size) if kind == "constant" else size)
 
-    with pytest.raises(NotImplementedError, match=r"'conv2d'; take the gradient outside.*dense"):
-        pyact.function(step)(x)
-    assert step(x)[1].tolist() == [4, 4]  # outside it has its gradient
+    model = Sequential([layer])
+    model.compile(optimizer=pyact.optimizers.SGD(1e-4), loss=loss)
+    if kind == "conv":
+        with pytest.raises(ValueError, match="gradient of a gradient through 'conv2d' has no rule"):
+            model.fit(x, np.zeros_like(model(x)), epochs=1, verbose=0)
+    else:
+        done = model.fit(x, np.zeros_like(model(x)), epochs=9, verbose=0).history["loss"]
+        assert done[-1] < done[0]
 
 
 def test_what_cannot_be_traced_is_refused_and_names_the_line():

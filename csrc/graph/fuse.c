@@ -21,12 +21,26 @@ static bool is(const pa_node *node, const char *op)
     return strcmp(node->call.op->name, op) == 0;
 }
 
+static bool reads_or_makes(const pa_node *node, int value)
+{
+    for (int i = 0; i < node->call.n_in; i++)
+        if (node->in[i] == value)
+            return true;
+    for (int i = 0; i < node->call.n_out; i++)
+        if (node->out[i] == value)
+            return true;
+    return false;
+}
+
 /* The node that made a value, if one input of one node alone reads it; else NULL. */
 static const pa_node *only_for_next(const pa_graph *g, int value, const bool *kept)
 {
     const pa_node *maker = NULL;
     int readers = 0;
     for (int k = 0; k < g->n_nodes; k++) {
+        const int of = g->node[k].back_of;
+        if (of >= 0 && reads_or_makes(&g->node[of], value)) /* walked back node by node */
+            return NULL;
         for (int i = 0; i < g->node[k].call.n_out; i++)
             if (g->node[k].out[i] == value)
                 maker = &g->node[k];

@@ -226,7 +226,7 @@ pa_status pa_graph_apply(pa_graph *g, const char *name, int n_in, const int *in,
     int index = pa_table_find(g->lib->table[PA_F32], name);
     if (index < 0)
         return pa_fail(err, PA_EVALUE, "unknown operator '%.60s'", name);
-    pa_node node = {.call = {0}};
+    pa_node node = {.back_of = -1};
     pa_tensor *tensors[PA_MAX_IN], result[PA_MAX_OUT];
     for (int i = 0; i < n_in && i < PA_MAX_IN; i++) {
         if (in[i] < 0 || in[i] >= g->n_values)
@@ -253,6 +253,26 @@ pa_status pa_graph_apply(pa_graph *g, const char *name, int n_in, const int *in,
             return status;
         out[i] = node.out[i];
     }
+    g->node[g->n_nodes++] = node;
+    return PA_OK;
+}
+
+static const pa_op gradient_op = {
+    .name = "gradient",
+    .formula = "a recorded backward pass",
+    .kind = PA_KIND_LAYER,
+};
+
+pa_status pa_graph_backward(pa_graph *g, const pa_step *s, pa_error *err)
+{
+    const pa_call *of = &g->node[s->node].call;
+    pa_node node = {.call = {.op = &gradient_op, .table = of->table, .n_in = of->n_out},
+                    .back_of = s->node};
+    memcpy(node.in, s->dout, sizeof s->dout);
+    memcpy(node.din, s->din, sizeof s->din);
+    if (!pa_grow(&g->node, g->n_nodes, &g->cap_nodes, sizeof *g->node))
+        return pa_fail(err, PA_ENOMEM, "out of memory for a graph of %d nodes",
+                       g->n_nodes);
     g->node[g->n_nodes++] = node;
     return PA_OK;
 }

@@ -37,6 +37,9 @@ typedef struct pa_node {
     pa_call call; /* attributes, shapes' sizes, key; tensors are resolved by each user */
     pa_attr attr[PA_MAX_ATTR];
     int in[PA_MAX_IN], out[PA_MAX_OUT];
+    /* A recorded backward pass: of this node, from the gradients in[] of its results to
+     * those of its inputs, din[i] or -1; call has in[] alone. Else -1. */
+    int back_of, din[PA_MAX_IN];
 } pa_node;
 
 struct pa_graph {
@@ -80,6 +83,8 @@ pa_status pa_call_run(pa_call *c, const pa_ctx *ctx, pa_error *err);
 pa_status pa_graph_value(pa_graph *g, const pa_value *v, int *value, pa_error *err);
 pa_status pa_graph_block(pa_graph *g, pa_block *block, size_t offset, int rank,
                          const int64_t *dim, int *value, pa_error *err);
+/* Records a backward pass. */
+pa_status pa_graph_backward(pa_graph *g, const pa_step *s, pa_error *err);
 pa_graph *pa_graph_copy(const pa_graph *g);      /* NULL: out of memory */
 int pa_graph_root(const pa_graph *g, int value); /* follows aliases */
 /* The node that begins the loop which node `end` closes; -1: it closes none. */
@@ -96,9 +101,14 @@ pa_status pa_steps_forward(pa_steps *s, pa_graph *g, int n, const int *wanted,
                            pa_error *err);
 /* grad[v] for every value that existed on entry: its gradient's value, or -1. `seed` is a
  * value of the target's shape; `wants` marks the values whose gradient is wanted. Only
- * the nodes [first, last) are walked: what others made counts as given. */
+ * the nodes [first, last) are walked: what others made counts as given. s NULL: the passes
+ * become nodes of the graph, as if they had been recorded. */
 pa_status pa_steps_backward(pa_steps *s, pa_graph *g, int target, int seed,
                             const bool *wants, int first, int last, int *grad,
+                            pa_error *err);
+/* The same for n sources: grad[i] is the gradient in sources[i]. `last` -1: the latest. */
+pa_status pa_steps_gradient(pa_steps *s, pa_graph *g, int target, int seed, int n,
+                            const int *sources, int first, int last, int *grad,
                             pa_error *err);
 pa_status pa_steps_update(pa_steps *s, pa_graph *g, pa_optimizer *opt, int n_params,
                           const int *params, pa_error *err);

@@ -25,22 +25,40 @@ static pa_status push_forward(pa_steps *s, const pa_graph *g, int node, pa_error
 {
     pa_step step = {.node = node, .direction = PA_FORWARD};
     const int begin = pa_graph_loop(g, node);
+    const pa_node *n = &g->node[node];
+    if (n->back_of >= 0) {
+        step = (pa_step){.node = n->back_of, .direction = PA_BACKWARD};
+        memcpy(step.din, n->din, sizeof step.din);
+        memset(step.dout, -1, sizeof step.dout);
+        memcpy(step.dout, n->in, (size_t)n->call.n_in * sizeof *n->in);
+    }
     for (int t = s->n - 1; t >= 0 && begin >= 0 && !step.back; t--)
         if (s->step[t].node == begin)
             step.back = s->n - t;
     return push(s, &step, err);
 }
 
-/* Applies an operator and pushes its step at once. */
+/* Applies an operator and, where there are steps, pushes its own at once. */
 static pa_status emit(pa_steps *s, pa_graph *g, const char *op, int n_in, const int *in,
                       int n_args, const pa_arg *args, int *out, pa_error *err)
 {
     pa_status status = pa_graph_apply(g, op, n_in, in, n_args, args, out, err);
-    return status ? status : push_forward(s, g, g->n_nodes - 1, err);
+    return status || !s ? status : push_forward(s, g, g->n_nodes - 1, err);
 }
 
 /* ---- forward: the nodes that something wanted depends on
  * ------------------------------- */
+
+static bool makes_any(const pa_node *node, const bool *of)
+{
+    for (int i = 0; i < node->call.n_out; i++)
+        if (of[node->out[i]])
+            return true;
+    for (int i = 0; i < PA_MAX_IN && node->back_of >= 0; i++)
+        if (node->din[i] >= 0 && of[node->din[i]])
+            return true;
+    return false;
+}
 
 pa_status pa_steps_forward(pa_steps *s, pa_graph *g, int n, const int *wanted,
                            pa_error *err)
@@ -57,11 +75,11 @@ pa_status pa_steps_forward(pa_steps *s, pa_graph *g, int n, const int *wanted,
             live[wanted[i]] = true;
     for (int k = g->n_nodes - 1; k >= 0; k--) {
         const pa_node *node = &g->node[k];
-        run[k] = (node->call.op->flags & PA_MUTATES) != 0;
-        for (int i = 0; i < node->call.n_out; i++)
-            run[k] = run[k] || live[node->out[i]];
+        run[k] = run[k] || node->call.op->flags & PA_MUTATES || makes_any(node, live);
         for (int i = 0; run[k] && i < node->call.n_in; i++)
             live[node->in[i]] = true;
+        if (run[k] && node->back_of >= 0)
+            run[node->back_of] = true;
     }
     for (int k = 0; k < g->n_nodes && status == PA_OK; k++)
         if (run[k] && !(g->node[k].call.op->flags & PA_MUTATES))
@@ -115,6 +133,19 @@ static pa_status new_like(backward *b, int v, int alias, int *made)
     pa_value fresh = {.t = b->g->value[v].t, .place = PA_PLACE_ARENA, .alias = alias};
     fresh.t.data = NULL;
     return pa_graph_value(b->g, &fresh, made, b->err);
+}
+
+/* dout, the gradient of what shows the memory of v. */
+static pa_status under_shape_of(backward *b, int v, int dout, int *made)
+{
+    if (b->s)
+        return new_like(b, v, dout, made);
+    const pa_tensor t = b->g->value[v].t;
+    const pa_arg shape = {.name = "shape", .list = t.dim, .n = t.rank};
+    int out[PA_MAX_OUT] = {-1};
+    pa_status status = emit(NULL, b->g, "reshape", 1, &dout, 1, &shape, out, b->err);
+    *made = out[0];
+    return status;
 }
 
 /* Values without a consumer on the path still need a dout: zeros. */
@@ -171,6 +202,18 @@ static pa_status backward_loop(backward *b, int k)
     return status ? status : contribute(b, fresh, settled[0]);
 }
 
+/* A recorded backward pass is not walked back itself: fine where nobody asks. */
+static pa_status refuse_second(const backward *b, int k)
+{
+    const pa_node *node = &b->g->node[k], *of = &b->g->node[node->back_of];
+    for (int i = 0; i < of->call.n_in; i++)
+        if (node->din[i] >= 0 && b->on_path[node->din[i]] && b->grad[node->din[i]] >= 0)
+            return pa_fail(b->err, PA_EVALUE,
+                           "the gradient of a gradient through '%s' has no rule",
+                           of->call.op->name);
+    return PA_OK;
+}
+
 static pa_status backward_node(backward *b, int k)
 {
     pa_graph *g = b->g;
@@ -181,6 +224,8 @@ static pa_status backward_node(backward *b, int k)
     pa_status status;
     if (op->flags & PA_LOOP_END)
         return backward_loop(b, k);
+    if (node->back_of >= 0)
+        return refuse_second(b, k);
     for (int i = 0; i < n_out; i++)
         reached += b->grad[node->out[i]] >= 0;
     for (int i = 0; i < n_in; i++)
@@ -189,7 +234,7 @@ static pa_status backward_node(backward *b, int k)
         return PA_OK;
     if (op->flags & PA_ALIAS) {
         int same, source = node->in[0], dout = b->grad[node->out[0]];
-        status = new_like(b, source, dout, &same);
+        status = under_shape_of(b, source, dout, &same);
         return status ? status : contribute(b, source, same);
     }
     memset(step.din, -1, sizeof step.din);
@@ -206,12 +251,24 @@ static pa_status backward_node(backward *b, int k)
             (status = new_like(b, v, -1, &step.din[i])))
             return status;
     }
-    if ((status = push(b->s, &step, b->err)))
+    status = b->s ? push(b->s, &step, b->err) : pa_graph_backward(g, &step, b->err);
+    if (status)
         return status;
     for (int i = 0; i < n_in; i++)
         if (step.din[i] >= 0 && (status = contribute(b, g->node[k].in[i], step.din[i])))
             return status;
     return PA_OK;
+}
+
+/* A recorded backward pass depends on what its node has read, too. */
+static void pass_on(const pa_graph *g, const pa_node *node, bool any, bool *on_path)
+{
+    const pa_node *of = &g->node[node->back_of];
+    for (int i = 0; i < of->call.n_in; i++)
+        any = any || on_path[of->in[i]];
+    for (int i = 0; i < of->call.n_in; i++)
+        if (any && node->din[i] >= 0)
+            on_path[node->din[i]] = true;
 }
 
 pa_status pa_steps_backward(pa_steps *s, pa_graph *g, int target, int seed,
@@ -236,12 +293,54 @@ pa_status pa_steps_backward(pa_steps *s, pa_graph *g, int target, int seed,
         for (int i = 0; i < node->call.n_out; i++)
             if (any && (!(node->call.op->flags & PA_NO_GRAD) || pa_graph_loop(g, k) >= 0))
                 on_path[node->out[i]] = true;
+        if (node->back_of >= 0)
+            pass_on(g, node, any, on_path);
     }
     grad[target] = seed;
     for (int k = last - 1; k >= first && status == PA_OK; k--)
         status = backward_node(&b, k);
     free(on_path);
     return status;
+}
+
+pa_status pa_steps_gradient(pa_steps *s, pa_graph *g, int target, int seed, int n,
+                            const int *sources, int first, int last, int *grad,
+                            pa_error *err)
+{
+    last = last < 0 || last > g->n_nodes ? g->n_nodes : last;
+    first = first < 0 ? 0 : first;
+    size_t values = (size_t)g->n_values + 1;
+    bool *wants = calloc(values, sizeof *wants);
+    int *all = malloc(values * sizeof *all);
+    pa_status status = PA_OK;
+    if (!wants || !all)
+        status = pa_fail(err, PA_ENOMEM, "out of memory for gradients");
+    for (int i = 0; i < n && status == PA_OK; i++) {
+        if (!pa_graph_tensor(g, sources[i]))
+            status = pa_fail(err, PA_EVALUE,
+                             "gradient: source %d is not a value of this tape", i);
+        else
+            wants[sources[i]] = true;
+    }
+    if (status == PA_OK)
+        status = pa_steps_backward(s, g, target, seed, wants, first, last, all, err);
+    for (int i = 0; i < n && status == PA_OK; i++)
+        grad[i] = all[sources[i]];
+    free(wants);
+    free(all);
+    return status;
+}
+
+pa_status pa_graph_gradient(pa_graph *g, int target, int seed, int n, const int *sources,
+                            int first, int last, int *grad, pa_error *err)
+{
+    const pa_tensor *to = pa_graph_tensor(g, target), *from = pa_graph_tensor(g, seed);
+    if (!to || to->dtype == PA_I32 || !from || from->dtype != to->dtype ||
+        from->size != to->size)
+        return pa_fail(err, PA_EVALUE,
+                       "gradient: the target is not a floating-point value, or the seed "
+                       "not one like it");
+    return pa_steps_gradient(NULL, g, target, seed, n, sources, first, last, grad, err);
 }
 
 /* ---- update: clipping, then one pass of the optimizer over each flat run

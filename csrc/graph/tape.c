@@ -236,37 +236,20 @@ pa_status pa_tape_gradient(pa_tape *t, int target, const void *seed, int n,
                            const int *sources, int first, int last, int *grad,
                            pa_error *err)
 {
-    last = last < 0 || last > t->g->n_nodes ? t->g->n_nodes : last;
-    first = first < 0 ? 0 : first;
     const pa_tensor *to = pa_tape_tensor(t, target);
     if (!to || to->dtype == PA_I32)
         return pa_fail(err, PA_EVALUE,
                        "gradient: the target is not a floating-point value");
     pa_steps steps = {0};
-    size_t values = (size_t)t->g->n_values + 1;
-    bool *wants = calloc(values, sizeof *wants);
-    int *all = malloc(values * sizeof *all), seeded;
-    pa_status status = wants && all
-                           ? make_seed(t, target, seed, &seeded, err)
-                           : pa_fail(err, PA_ENOMEM, "out of memory for gradients");
-    for (int i = 0; i < n && status == PA_OK; i++) {
-        if (!pa_tape_tensor(t, sources[i]))
-            status = pa_fail(err, PA_EVALUE,
-                             "gradient: source %d is not a value of this tape", i);
-        else
-            wants[sources[i]] = true;
-    }
+    int seeded;
+    pa_status status = make_seed(t, target, seed, &seeded, err);
     if (status == PA_OK)
-        status =
-            pa_steps_backward(&steps, t->g, target, seeded, wants, first, last, all, err);
+        status = pa_steps_gradient(&steps, t->g, target, seeded, n, sources, first, last,
+                                   grad, err);
     if (status == PA_OK)
         status = materialize(t, err);
     for (int k = 0; k < steps.n && status == PA_OK; k++)
         status = run_step(t, steps.step, k + 1, err);
-    for (int i = 0; i < n && status == PA_OK; i++)
-        grad[i] = all[sources[i]];
     pa_steps_free(&steps);
-    free(wants);
-    free(all);
     return status;
 }

@@ -3,6 +3,7 @@
 #include "py/objects.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "graph/graph.h"
 
@@ -76,6 +77,20 @@ static PyObject *ids(int n, const int *id)
     return all;
 }
 
+/* It reads what its node has read, too. */
+static PyObject *backward_pass(const pa_node *node, const pa_node *of)
+{
+    int in[PA_MAX_OUT + PA_MAX_IN], out[PA_MAX_IN], n_in = node->call.n_in, n_out = 0;
+    memcpy(in, node->in, (size_t)n_in * sizeof *in);
+    for (int i = 0; i < of->call.n_in; i++) {
+        in[n_in++] = of->in[i];
+        if (node->din[i] >= 0)
+            out[n_out++] = node->din[i];
+    }
+    return Py_BuildValue("(sNN{ss})", node->call.op->name, ids(n_in, in),
+                         ids(n_out, out), "of", of->call.op->name);
+}
+
 PyObject *pa_py_owner_node(PyObject *o, PyObject *index)
 {
     const pa_graph *g = recorded(o);
@@ -86,6 +101,8 @@ PyObject *pa_py_owner_node(PyObject *o, PyObject *index)
         return PyErr_Format(PyExc_IndexError, "node: got %ld, expected 0 to %d", k,
                             g->n_nodes - 1);
     const pa_node *node = &g->node[k];
+    if (node->back_of >= 0)
+        return backward_pass(node, &g->node[node->back_of]);
     return Py_BuildValue("(sNNN)", node->call.op->name, ids(node->call.n_in, node->in),
                          ids(node->call.n_out, node->out), attrs(node));
 }

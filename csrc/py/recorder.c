@@ -185,7 +185,8 @@ PyDoc_STRVAR(gradient_doc,
              "gradient($self, target, sources, seed=None, first=0, last=-1, "
              "/)\n--\n\nGradients of sum(target * seed) in the "
              "sources, a tuple of Values or None; only the calls [first, last) "
-             "are walked.");
+             "are walked. Of a Graph the seed is a Value, and what is recorded "
+             "has no gradient itself.");
 
 static int source_ids(pa_py_graph *self, PyObject *sources, int *id)
 {
@@ -202,13 +203,36 @@ static int source_ids(pa_py_graph *self, PyObject *sources, int *id)
     return 0;
 }
 
-/* source, grad: (n,) */
-static PyObject *gradients(pa_py_graph *self, int target, const void *seed, int n,
-                           const int *source, const int *window, int *grad)
+/* What a walk back starts from and where it leads. */
+typedef struct walk {
+    PyObject *target, *sources, *seed;
+    int first, last;
+} walk;
+
+static int parse_walk(PyObject *o, PyObject *args, walk *w)
 {
+    *w = (walk){.seed = Py_None, .last = -1};
+    if (!PyArg_ParseTuple(args, "O!O!|Oii:gradient", pa_py_state_of(o)->type[PA_PY_VALUE],
+                          &w->target, &PyTuple_Type, &w->sources, &w->seed, &w->first,
+                          &w->last))
+        return -1;
+    if (((pa_py_value *)w->target)->owner == (pa_py_graph *)o)
+        return 0;
+    PyErr_SetString(PyExc_ValueError, "gradient: the target belongs to another tape");
+    return -1;
+}
+
+/* seed: of a tape numbers or NULL, of a graph the id of a value. source, grad: (n,) */
+static PyObject *gradients(pa_py_graph *self, const walk *w, const void *seed,
+                           int seed_id, int n, const int *source, int *grad)
+{
+    const int target = ((pa_py_value *)w->target)->id;
     pa_error err;
-    pa_status status = pa_tape_gradient(self->tape, target, seed, n, source, window[0],
-                                        window[1], grad, &err);
+    pa_status status =
+        self->graph ? pa_graph_gradient(self->graph, target, seed_id, n, source, w->first,
+                                        w->last, grad, &err)
+                    : pa_tape_gradient(self->tape, target, seed, n, source, w->first,
+                                       w->last, grad, &err);
     if (status)
         return pa_py_raise(status, &err);
     PyObject *result = PyTuple_New(n);
@@ -236,31 +260,33 @@ static PyArrayObject *seed_array(const pa_py_value *target, PyObject *seed)
     return s;
 }
 
-static PyObject *tape_gradient(PyObject *o, PyObject *args)
+static PyObject *owner_gradient(PyObject *o, PyObject *args)
 {
     pa_py_graph *self = (pa_py_graph *)o;
-    PyObject *target, *sources, *seed = Py_None, *result = NULL;
-    PyArrayObject *s = NULL;
-    int window[2] = {0, -1};
-    if (!PyArg_ParseTuple(args, "O!O!|Oii:gradient", pa_py_state_of(o)->type[PA_PY_VALUE],
-                          &target, &PyTuple_Type, &sources, &seed, &window[0],
-                          &window[1]))
+    PyTypeObject *value = pa_py_state_of(o)->type[PA_PY_VALUE];
+    PyObject *result = NULL;
+    PyArrayObject *numbers = NULL;
+    int seed_id = -1;
+    walk w;
+    if (parse_walk(o, args, &w) < 0)
         return NULL;
-    pa_py_value *to = (pa_py_value *)target;
-    if (to->owner != self)
-        return PyErr_Format(PyExc_ValueError,
-                            "gradient: the target belongs to another tape");
-    if (seed != Py_None && !(s = seed_array(to, seed)))
+    if (self->graph) {
+        if (!PyObject_TypeCheck(w.seed, value) || ((pa_py_value *)w.seed)->owner != self)
+            return PyErr_Format(PyExc_TypeError,
+                                "gradient: the seed is not a value of this graph");
+        seed_id = ((pa_py_value *)w.seed)->id;
+    } else if (w.seed != Py_None &&
+               !(numbers = seed_array((pa_py_value *)w.target, w.seed)))
         return NULL;
-    Py_ssize_t n = PyTuple_GET_SIZE(sources);
+    Py_ssize_t n = PyTuple_GET_SIZE(w.sources);
     int *source = PyMem_New(int, (size_t)(2 * n + 1)), *grad = source + n;
     if (!source)
         PyErr_NoMemory();
-    else if (!pa_py_closed(self) && source_ids(self, sources, source) == 0)
-        result = gradients(self, to->id, s ? PyArray_DATA(s) : NULL, (int)n, source,
-                           window, grad);
+    else if (!pa_py_closed(self) && source_ids(self, w.sources, source) == 0)
+        result = gradients(self, &w, numbers ? PyArray_DATA(numbers) : NULL, seed_id,
+                           (int)n, source, grad);
     PyMem_Free(source);
-    Py_XDECREF(s);
+    Py_XDECREF(numbers);
     return result;
 }
 
@@ -287,6 +313,7 @@ static PyMethodDef graph_methods[] = {
     {"const", owner_array, METH_O, const_doc},
     {"freeze", graph_freeze, METH_VARARGS, freeze_doc},
     {"apply", owner_apply, METH_VARARGS, apply_doc},
+    {"gradient", owner_gradient, METH_VARARGS, gradient_doc},
     {"node", pa_py_owner_node, METH_O, node_doc},
     {"value", pa_py_owner_value, METH_O, value_of_doc},
     {NULL, NULL, 0, NULL},
@@ -295,7 +322,7 @@ static PyMethodDef graph_methods[] = {
 static PyMethodDef tape_methods[] = {
     {"leaf", owner_array, METH_O, leaf_doc},
     {"apply", owner_apply, METH_VARARGS, apply_doc},
-    {"gradient", tape_gradient, METH_VARARGS, gradient_doc},
+    {"gradient", owner_gradient, METH_VARARGS, gradient_doc},
     {"node", pa_py_owner_node, METH_O, node_doc},
     {"value", pa_py_owner_value, METH_O, value_of_doc},
     {"detach", tape_detach, METH_NOARGS, detach_doc},

@@ -55,11 +55,13 @@ class GradientTape:
             self._record = record
         if not resumed:
             self._first = self._record.owner.nodes
+        self._record.tapes += 1
         self._inside = True
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._last = self._record.owner.nodes
+        self._record.tapes -= 1
         self._inside = False
         if self._owns:
             _recording.use(self._before)
@@ -244,9 +246,12 @@ class GradientTape:
             for x in sources
         ]
         wanted = {v.id: v for many in values for v in many}
-        # the operators' own passes give numbers; rules written with operators give what can be
-        # differentiated again, and know what the slope of a slope is
-        again = _recording.current() is record or not record.is_tape
+        # the operators' own passes give what cannot be differentiated again; rules written with
+        # operators give what can, and know what the slope of a slope is
+        if record.is_tape:
+            again = _recording.current() is record
+        else:
+            again = record.for_gradients or record.tapes > 0
         rules = again or any(
             record.owner.node(k)[0] == "derivative" for k in range(self._first, last)
         )
@@ -267,7 +272,7 @@ class GradientTape:
             g = None if not parts else parts[0]
             for part in parts[1:]:
                 g = g + part
-            grads.append(g if g is None or again else plain(g))
+            grads.append(plain(g) if record.is_tape and not again else g)
         return grads
 
     @staticmethod
@@ -311,9 +316,7 @@ def plain(g: Any) -> Any:
 def _walk_core(record: Any, to: Any, seed: Any, wanted: Any, first: int, last: int) -> Any:
     """Gradients by the operators' own backward passes."""
     sources = tuple(wanted.values())
-    if seed is not None:
-        seed = plain(seed)
-    found = record.owner.gradient(to, sources, seed, first, last)
+    found = record.owner.gradient(to, sources, _seed(record, to, seed), first, last)
     return {v.id: g for v, g in zip(sources, found, strict=True) if g is not None}
 
 
@@ -331,15 +334,7 @@ def _walk_rules(record: Any, to: Any, seed: Any, wanted: Any, first: int, last: 
         if need & set(node[2]) and on_path & set(node[1]):
             path.append((k, node))
             need |= set(node[1])
-    missing = sorted({node[0] for _, node in path} - set(RULES))
-    if missing and not record.is_tape:
-        raise NotImplementedError(
-            f"a GradientTape inside a traced function has no rule for {missing[0]!r}; take the "
-            "gradient outside of the function, or train by compile and fit, which have no need "
-            "of one. Rules there are for: " + ", ".join(twice_differentiable())
-        )
-    one = np.ones(to.shape, to.dtype) if seed is None else np.asarray(plain(seed), to.dtype)
-    grad: dict[int, Any] = {to.id: (seed if isinstance(seed, Value) else _constant(record, one))}
+    grad: dict[int, Any] = {to.id: _as_value(record, to, seed)}
     for k, (name, inputs, outputs, attrs) in path:
         if not grad.keys() & set(outputs):
             continue
@@ -361,8 +356,9 @@ def _by_core(record: Any, k: int, name: str, outputs: Any, xs: Any, grad: Any) -
     unique = {x.id: x for x in xs}
     total: dict[int, Any] = {}
     for o in (o for o in outputs if o in grad):
-        seed = plain(grad[o])
-        found = record.owner.gradient(record.owner.value(o), tuple(unique.values()), seed, k, k + 1)
+        to = record.owner.value(o)
+        seed = _seed(record, to, grad[o])
+        found = record.owner.gradient(to, tuple(unique.values()), seed, k, k + 1)
         for i, g in zip(unique, found, strict=True):
             if g is not None:
                 total[i] = g if i not in total else total[i] + g
@@ -372,5 +368,14 @@ def _by_core(record: Any, k: int, name: str, outputs: Any, xs: Any, grad: Any) -
     return [total.pop(x.id, None) for x in xs]  # an input given twice has its sum once
 
 
-def _constant(record: Any, array: Any) -> Any:
-    return record.owner.leaf(array) if record.is_tape else record.owner.const(array)
+def _as_value(record: Any, to: Any, seed: Any) -> Any:
+    """A seed of the target `to` as a value of the record; None means ones."""
+    if isinstance(seed, Value):
+        return seed
+    numbers = np.ones(to.shape, to.dtype) if seed is None else np.asarray(seed, to.dtype)
+    return record.owner.leaf(numbers) if record.is_tape else record.owner.const(numbers)
+
+
+def _seed(record: Any, to: Any, seed: Any) -> Any:
+    """A seed as the core takes it: numbers for a tape, a value of a graph."""
+    return plain(seed) if record.is_tape else _as_value(record, to, seed)

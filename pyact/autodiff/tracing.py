@@ -69,7 +69,7 @@ class Function:
 
     def _trace(self, shape: Any, leaves: list[Any], arrays: list[Any]) -> Any:
         graph = _core.Graph()
-        with _recording.tracing(graph):
+        with _recording.tracing(graph, for_gradients=False):
             values = [x if a is None else graph.input(a.shape, a.dtype)
                       for x, a in zip(leaves, arrays, strict=True)]  # fmt: skip
             inputs = [v.id for v, a in zip(values, arrays, strict=True) if a is not None]
@@ -147,9 +147,9 @@ def function(f: Callable[..., Any]) -> Function:
     run while recording only: a print or an if on numbers is not part of the program. Threads
     that call it at the same time each have a recording of their own.
 
-    A GradientTape (or value_and_grad) inside is recorded, too, through the operators that
-    `pyact.autodiff.twice_differentiable()` lists: dense layers and what is written with NumPy's
-    functions, but not convolutions and recurrent layers. NotImplementedError names any other.
+    A GradientTape (or value_and_grad) inside is recorded, too, by the operators' own backward
+    passes; a gradient of a gradient through the operators that
+    `pyact.autodiff.twice_differentiable()` lists.
 
     Raises TypeError, naming the line, for what cannot be recorded (a NumPy function without
     an operator, an if on values, an assignment to a variable).

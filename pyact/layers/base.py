@@ -281,7 +281,7 @@ class Layer:
                     f"layer {self.name!r}: got a single number, expected an array whose first "
                     "axis is the batch"
                 )
-        elif x.dtype.name in ("float32", "float64") and x.dtype.name != self.dtype:
+        elif x.dtype.name != self.dtype:
             x = _core.apply("cast", (x,), {"dtype": 1 if self.dtype == "float64" else 0})
         return x
 

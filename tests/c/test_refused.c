@@ -232,6 +232,32 @@ static void refuses_gradients(const pa_lib *lib)
     pa_tape_free(t);
 }
 
+/* What a graph has recorded of a backward pass is a value, but has no gradient itself. */
+static void refuses_second_gradients(const pa_lib *lib)
+{
+    const float one = 1;
+    int x, n, seed, y, loss, grad[2];
+    pa_graph *g = pa_graph_new(lib);
+    CHECK(!pa_graph_input(g, PA_F32, 1, (int64_t[]){3}, &x, &err));
+    CHECK(!pa_graph_input(g, PA_I32, 1, (int64_t[]){3}, &n, &err));
+    CHECK(!pa_graph_const(g, PA_F32, 0, NULL, &one, &seed, &err));
+    CHECK(!pa_graph_apply(g, "square", 1, &x, 0, NULL, &y, &err));
+    CHECK(!pa_graph_apply(g, "sum", 1, &y, 0, NULL, &loss, &err));
+    REFUSED(pa_graph_gradient(g, -1, seed, 1, &x, 0, -1, grad, &err), PA_EVALUE, "target");
+    REFUSED(pa_graph_gradient(g, n, seed, 1, &x, 0, -1, grad, &err), PA_EVALUE, "target");
+    REFUSED(pa_graph_gradient(g, y, seed, 1, &x, 0, -1, grad, &err), PA_EVALUE, "seed");
+    REFUSED(pa_graph_gradient(g, loss, n, 1, &x, 0, -1, grad, &err), PA_EVALUE, "seed");
+    REFUSED(pa_graph_gradient(g, loss, 1000, 1, &x, 0, -1, grad, &err), PA_EVALUE, "seed");
+    REFUSED(pa_graph_gradient(g, loss, seed, 2, (int[]){x, 1000}, 0, -1, grad, &err),
+            PA_EVALUE, "source 1");
+    CHECK(!pa_graph_gradient(g, loss, seed, 2, (int[]){x, n}, 0, -1, grad, &err));
+    CHECK(pa_graph_tensor(g, grad[0])->dim[0] == 3 && grad[1] == -1);
+    CHECK(!pa_graph_apply(g, "sum", 1, grad, 0, NULL, &loss, &err));
+    REFUSED(pa_graph_gradient(g, loss, seed, 1, &x, 0, -1, grad, &err), PA_EVALUE,
+            "through 'square' has no rule");
+    pa_graph_free(g);
+}
+
 int main(void)
 {
     pa_lib lib;
@@ -248,6 +274,7 @@ int main(void)
     refuses_values(g, x);
     refuses_programs(&lib, g, x, whole);
     refuses_gradients(&lib);
+    refuses_second_gradients(&lib);
     pa_graph_free(g);
     pa_lib_close(&lib);
     printf("%d checks, %d failures\n", checks, failures);
