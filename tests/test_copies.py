@@ -11,6 +11,8 @@ import pytest
 import pyact
 from pyact import optimizers
 from pyact.layers import Dense, Dropout, Input, Layer, PReLU
+from pyact.training.engine import Engine
+from pyact.variables import Weight
 
 COPIES = {
     "deepcopy": copy.deepcopy,
@@ -64,6 +66,16 @@ def test_a_copy_goes_on_to_the_same_bits_and_shares_nothing(how, epochs):
     twin.layers[-2].parts[1][...] = 5
     assert not twin.get_weights()[0].any()
     assert (twin.predict(x) != net.predict(x)).any()
+
+
+@pytest.mark.parametrize("owner, name, fault", [
+    (Engine, "__getstate__", lambda self: {**vars(self), "slots": []}),  # the moments are lost
+    (Weight, "__deepcopy__", lambda self, memo: self),  # the memory is shared
+])  # fmt: skip
+def test_a_copy_that_loses_or_shares_something_is_found(monkeypatch, owner, name, fault):
+    monkeypatch.setattr(owner, name, fault)
+    with pytest.raises((AssertionError, TypeError)):
+        test_a_copy_goes_on_to_the_same_bits_and_shares_nothing("deepcopy", 2)
 
 
 @pytest.mark.parametrize("how", COPIES)

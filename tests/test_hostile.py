@@ -45,6 +45,7 @@ stop = threading.Event()
 rng = np.random.default_rng(0)
 labels = rng.integers(0, 3, 4096).astype(np.int32)
 words = rng.integers(0, 20, (4096, 8)).astype(np.int32)
+reals = words.astype(np.float32)  # which are not copied first
 x = rng.normal(size=(4096, 16)).astype(np.float32)
 
 
@@ -52,9 +53,11 @@ def write():
     while not stop.is_set():
         labels[:] = 1 << 30
         words[:] = -(1 << 31)
+        reals[:] = 1 << 40
         x[:] = np.nan
         labels[:] = 1
         words[:] = 1
+        reals[:] = 1
         x[:] = 1
 
 
@@ -76,6 +79,9 @@ try:
             lambda: classes.evaluate(x, labels, verbose=0),
             lambda: texts.fit(words, labels, verbose=0, batch_size=256),
             lambda: texts.predict(words, batch_size=512),
+            lambda: texts.predict(reals, batch_size=512),
+            lambda: texts(reals),
+            lambda: pyact.ops.embedding(np.zeros((20, 4), np.float32), reals),
             lambda: texts(words),
             lambda: texts.compile_inference()(words),
             lambda: pyact.ops.embedding(np.zeros((20, 4), np.float32), words),

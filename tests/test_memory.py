@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import re
 import sys
 import tempfile
 import tracemalloc
@@ -265,31 +266,43 @@ def test_a_leak_is_found():
 # ---- a process that goes on for long -----------------------------------------------------------
 
 
-def goes_on(predictions, calls, fits):
+def grown(count, call):
     """By how many bytes the process is larger after so many calls; the first are to warm up."""
+    for _ in range(min(count, 500)):
+        call()
+    gc.collect()
+    before = resident()
+    for _ in range(count):
+        call()
+    gc.collect()
+    return resident() - before
+
+
+def goes_on(predictions, calls, fits):
     model = small()
     fast, row = model.compile_inference(), X[:1]
     result = np.empty((1, 2), np.float32)
-    grown = []
-    for count, call in (
-        (predictions, lambda: model.predict(row)),
-        (calls, lambda: fast(row, out=result)),
-        (fits, lambda: model.fit(X, Y, epochs=1, batch_size=16, verbose=0)),
-    ):
-        for _ in range(min(count, 500)):
-            call()
-        gc.collect()
-        before = resident()
-        for _ in range(count):
-            call()
-        gc.collect()
-        grown.append(resident() - before)
-    return grown
+    return [
+        grown(predictions, lambda: model.predict(row)),
+        grown(calls, lambda: fast(row, out=result)),
+        grown(fits, lambda: model.fit(X, Y, epochs=1, batch_size=16, verbose=0)),
+    ]
+
+
+LITTLE = 1 << 20  # bytes
 
 
 @glibc
 def test_a_process_stays_as_large():
-    assert max(goes_on(30_000, 30_000, 1_000)) < 1 << 20
+    assert max(goes_on(30_000, 30_000, 1_000)) < LITTLE
+
+
+@glibc
+def test_a_process_that_grows_is_found():
+    kept, libc = [], ctypes.CDLL(None)
+    libc.malloc.restype = ctypes.c_void_p
+    assert grown(30_000, lambda: kept.append(bytes(64))) > LITTLE
+    assert grown(30_000, lambda: libc.malloc(256)) > LITTLE
 
 
 @glibc
@@ -421,6 +434,20 @@ print("done")
 @glibc
 def test_no_address_space_is_a_memory_error():
     assert python(LIMITED).split() == ["done"]
+
+
+@glibc
+@pytest.mark.parametrize("fault, said", [
+    ("pyact.tanh = lambda x: x[:0]", "expected a MemoryError"),  # a failure taken for a result
+    ("pyact.Sequential.fit = lambda self, *a, **k: (self.weights[0].fill(9), fit(self, *a, **k))",
+     "zip(before"),  # a changed weight
+])  # fmt: skip
+def test_a_fault_when_no_address_space_is_left_is_found(fault, said):
+    start = "x = np.zeros((1000, 1000)"
+    assert LIMITED.count(start) == 1
+    kept = "fit = pyact.Sequential.fit\n"
+    with pytest.raises(pytest.fail.Exception, match=re.escape(said)):
+        python(LIMITED.replace(start, kept + fault + "\n" + start))
 
 
 if __name__ == "__main__":

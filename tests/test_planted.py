@@ -55,8 +55,8 @@ def replaced(text, old, new):
     return text.replace(old, new)
 
 
-# Faults of convolutions and pooling, each there when its environment variable is: one build
-# serves all that the same tests are to find one by one.
+# Faults of convolutions and pooling, of offsets and of reading twice, each there when its
+# environment variable is: one build serves all that the tests are to find one by one.
 #   name: (file, what is there, what is planted, test file, tests, what must fail)
 LAST = """if (PLANTED) {
         x += (rows - 1) * row + (cols - 1) * pixel;
@@ -91,13 +91,35 @@ SWITCHED = {
               "test_images.py", POOLED, ""),
     "plane": ("kern/conv_grey.c", "vr_gt(v, *top)", "(PLANTED ? vr_le(*top, v) : vr_gt(v, *top))",
               "test_images.py", POOLED, ""),
+    # offsets of 20 bits: in a ufunc, a sum, the rows of a batch, the sizes in a file
+    "ufunc": ("py/ufunc.c", "args[k] + at * steps[k];\n        run_piece(",
+              "args[k] + (PLANTED ? at & 0xfffff : at) * steps[k];\n        run_piece(",
+              "test_big.py", "test_ufunc", ""),
+    "sum": ("kern/reduce.c", ": sum_run(r->x + from,",
+            ": sum_run(r->x + (PLANTED ? from & 0xfffff : from),",
+            "test_big.py", "test_operator", ""),
+    "rows": ("graph/feed.c", "(const char *)f->data + row * f->row_step",
+             "(const char *)f->data + (PLANTED ? row * f->row_step & 0xfffff : row * f->row_step)",
+             "test_big.py", "test_training_and_prediction", ""),
+    "file": ("../pyact/_safetensors.py", "return 0 if empty else size",
+             "return 0 if empty else size & 0xfffff if os.PLANTED else size",
+             "test_big.py", "test_file", ""),
+    # an index that is read again after it was found in range
+    "index": ("ops/embedding.c", "table + (size_t)row * D",
+              "table + (PLANTED ? (size_t)((const real *)c->in[1]->data)[i] : (size_t)row) * D",
+              "test_hostile.py", "test_arrays_written_during_the_call", ""),
+    # a list that is asked for its numbers one by one, while they have code of their own
+    "list": ("py/args.c", "PyTuple_GET_ITEM(seq, i)",
+             "PLANTED && !one ? PySequence_GetItem(value, i) : PyTuple_GET_ITEM(seq, i)",
+             "test_core.py", "test_a_list_of_numbers_that_empties_itself", ""),
 }  # fmt: skip
 
 
 def plant_switched(csrc):
     for name, (file, old, new, *_) in SWITCHED.items():
         pair = old, new.replace("PLANTED", f'getenv("PLANTED_{name}")')
-        edited(csrc, file, lambda t, pair=pair: "#include <stdlib.h>\n" + replaced(t, *pair))
+        declared = "" if file.endswith(".py") else "char *getenv(const char *);\n"
+        edited(csrc, file, lambda t, pair=pair, head=declared: head + replaced(t, *pair))
 
 
 def edited(csrc, name, change):
@@ -180,8 +202,19 @@ def planted(core_library, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def switched(core_library, tmp_path_factory):
-    """Its faults are there when they are switched on."""
-    return build_planted(tmp_path_factory.mktemp("switched"), plant_switched)
+    """Its faults are there when they are switched on: none of the checks fails before."""
+    built = build_planted(tmp_path_factory.mktemp("switched"), plant_switched)
+    words = {}
+    for name, (*_, file, _, _) in SWITCHED.items():
+        words.setdefault(file, []).append(f"({words_of(name)})")
+    for file, each in words.items():
+        assert failures(built, file, " or ".join(each)) == {}
+    return built
+
+
+def words_of(name):
+    *_, test, op = SWITCHED[name]
+    return f"{test} and {op}" if op else test
 
 
 def failures(planted, file, words, *more, **switches):
@@ -260,11 +293,9 @@ def test_nothing_else_is_found(failed):
 
 
 @pytest.mark.parametrize("name", SWITCHED)
-def test_a_fault_of_a_convolution_is_found(switched, name):
+def test_a_fault_that_is_switched_on_is_found(switched, name):
     *_, file, test, op = SWITCHED[name]
-    words = f"{test} and {op}" if op else test
-    assert failures(switched, file, words) == {}
-    found = failures(switched, file, words, **{f"PLANTED_{name}": "1"})
+    found = failures(switched, file, words_of(name), **{f"PLANTED_{name}": "1"})
     assert test in found
     assert not op or {f"float32-{op}", f"float64-{op}"} <= found[test]
 

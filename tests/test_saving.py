@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -299,6 +300,70 @@ def test_links_are_followed_and_rights_kept(tmp_path):
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real").stat().st_mode & 0o777 == 0o640
     assert _safetensors.read(tmp_path / "real")[0]["a"].size == 3
+
+
+# ---- the checks above find what they are for --------------------------------------------------
+
+
+def faulty(monkeypatch, where, old, new):
+    """Changes a function of `_safetensors` until the test is over."""
+    source = inspect.getsource(getattr(_safetensors, where))
+    assert source.count(old) == 1
+    monkeypatch.setattr(_safetensors, where, None)  # which remembers what to put back
+    space = vars(_safetensors)
+    exec("from __future__ import annotations\n" + source.replace(old, new), space)
+
+
+FAULTS = {
+    "the sign of every byte is lost": (
+        test_every_dtype_to_the_bit_through_save_load_save,
+        "_header", ".view(np.uint8) for", ".view(np.uint8) & 127 for",
+    ),
+    "big-endian numbers as they are": (
+        test_big_endian_and_strided_arrays_are_stored_right,
+        "_storable", "np.ascontiguousarray(array, dtype)", "np.ascontiguousarray(array)",
+    ),
+    "stale temporaries stay": (
+        test_stale_temporaries_go_and_those_in_use_stay, "_clean", "os.unlink(stale)", "pass",
+    ),
+    "those in use go": (
+        test_stale_temporaries_go_and_those_in_use_stay,
+        "_clean", "if _lock(fd, wait=False):", "if True:",
+    ),
+    "those of other files go": (
+        test_stale_temporaries_go_and_those_in_use_stay,
+        "_clean", "name.startswith(prefix) and name", "name",
+    ),
+    "a mapped file is written": (
+        test_saving_over_a_mapped_file,
+        "_replace", "_temporary(folder, prefix)", "os.open(target, os.O_RDWR | os.O_CREAT), target",
+    ),
+    "a link is replaced": (
+        test_links_are_followed_and_rights_kept,
+        "_target", "os.path.realpath(path, strict=True)", "os.path.abspath(path)",
+    ),
+    "rights are lost": (
+        test_links_are_followed_and_rights_kept, "_replace", "os.fchmod(fd, mode)", "pass",
+    ),
+    **{
+        f"damage is not seen: {kind}": (partial(test_damage_is_refused_by_name, kind=kind), *change)
+        for kind, change in {
+            "hole": ("_parse", "if begin != at:", "if begin < at:"),
+            "overlap": ("_parse", "if begin != at:", "if begin > at:"),
+            "trailing bytes": ("_parse", "if at != space:", "if at > space:"),
+            "shape and offsets": ("_parse", "if end - begin != size:", "if False:"),
+            "product wraps to 8": ("_bytes_of", "if size > _LARGEST:", "if False:"),
+        }.items()
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_found(tmp_path, monkeypatch, fault):
+    check, *change = FAULTS[fault]
+    faulty(monkeypatch, *change)
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        check(tmp_path)
 
 
 # ---- models ----------------------------------------------------------------------------------

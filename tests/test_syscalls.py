@@ -6,11 +6,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 import syscalls
 from conftest import ROOT, compiler, python, search_path
+from test_saving import faulty
 
 from pyact import _safetensors
 
@@ -96,6 +98,20 @@ def test_links_to_links_to_nothing_and_in_circles(tmp_path):
     with pytest.raises(FileNotFoundError):
         _safetensors.write(tmp_path / "none" / "c", {"a": np.zeros(2)})
     assert sorted(os.listdir(tmp_path)) == ["a", "b", "folder", "p", "q"]
+
+
+@pytest.mark.parametrize("check, change", [
+    (test_a_new_file_has_the_rights_of_the_umask, ("_temporary", "0o666", "0o600")),
+    (partial(test_paths_of_all_kinds, name="x" * 250, kind=str), ("write", "name[:48]", "name")),
+    (test_links_to_links_to_nothing_and_in_circles,
+     ("_target", "os.path.realpath(path), None", "path, None")),
+    (test_pipes_and_devices_are_no_files,
+     ("_target", "if not stat.S_ISREG(mode):", "if stat.S_ISBLK(mode):")),
+], ids=["a umask", "a long name", "a link to nothing", "a pipe"])  # fmt: skip
+def test_a_fault_of_paths_and_rights_is_found(tmp_path, monkeypatch, check, change):
+    faulty(monkeypatch, *change)
+    with pytest.raises((AssertionError, OSError, pytest.fail.Exception)):
+        check(tmp_path)
 
 
 LOCKED = """
