@@ -137,7 +137,7 @@ def compile_units(compiler, units, build_dir, jobs):
     common = list(MSVC_FLAGS if msvc else GNU_FLAGS)
     if os.environ.get("WERROR"):
         common.append("/WX" if msvc else "-Werror")
-    common += shlex.split(os.environ.get("PYACT_CFLAGS", ""))
+    last = shlex.split(os.environ.get("PYACT_CFLAGS", ""))
     compiled = []
 
     def build(unit):
@@ -145,7 +145,7 @@ def compile_units(compiler, units, build_dir, jobs):
         out = str(Path(build_dir) / unit.folder)
         [obj] = compiler.object_filenames([source], output_dir=out)
         depfile, stamp = obj + ".d", obj + ".cmd"
-        args = [*common, *unit.flags]
+        args = [*common, *unit.flags, *last]
         includes = [str(CSRC), *unit.includes]
         key = repr(
             (
