@@ -1,21 +1,23 @@
 """Line and branch coverage of the C code by the test suite.
 
-    python tests/coverage.py [--folder DIR] [pytest arguments]
+    python tests/coverage.py [--folder DIR] [parts]      about 12 minutes
 
 Builds a copy of the tree with gcov's counters, without optimisation and without inlining, so
-that each branch is one of the source; runs the suite on it, then every failing allocation
-(allocations.py) and the C programs of tests/c linked with the same objects. Prints the share of
-lines and branches of each folder and file, then each branch never taken, with its reason where
-tests/uncovered.txt knows one. Exit status 1 when under 95 % of the lines or of the branches were
-taken. What the suite's subprocesses run is counted too. Tests that build a core of their own or
-do not call the core are left out.
+that each branch is one of the source; runs on it each test file, test_ops.py also with the
+other instruction sets, every failing allocation (allocations.py), and the C programs of
+tests/c linked with the same objects: each in a process of its own, as many beside each other
+as there are cores, with a line for each. Prints the share of lines and branches of each folder
+and file, then each branch never taken, with its reason where tests/uncovered.txt knows one.
+Exit status 1 when under 95 % of the lines or of the branches were taken, or a part failed. What
+a part's subprocesses run is counted too. `LEFT_OUT` and `TESTS_LEFT_OUT` say what is not run, and
+why.
 
-What is counted. A branch is one way out of one condition of one line of one function. A file is
-compiled once for each instruction set and dtype, and a header once in each file: a branch counts
-as taken when one of these copies took it. A line whose conditions the preprocessor makes
-different counts once for each number of them; one that it makes into several functions counts
-for each function.
+What is counted. A branch is one way out of one condition of one line. A file is compiled once for
+each instruction set and dtype, a header once in each file, and a macro may make several functions
+of one line: a branch counts once, and as taken when one of these copies took it. A line whose
+conditions the preprocessor makes different counts once for each number of them.
 
+    parts       only these, by the names that the lines have: test_ops.py, allocations.py ...
     --report    no run: the report of what --folder DIR has counted so far
     --add       the counts so far stay
     --plant     as if nothing had run csrc/graph: the check must fail
@@ -28,22 +30,47 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from builds import ROOT, compile_with, copy, run
+from builds import ROOT, compile_with, copy
 
-LEFT_OUT = ("test_c_programs.py", "test_planted.py", "test_package.py", "test_notebooks.py",
-            "test_sanitizers.py", "test_layering.py", "test_docs.py",
-            "test_allocations.py")  # is run by itself, without its limits of time  # fmt: skip
+BUILDS = "builds another core, and looks at that"
+TREE = "looks at the tree, not at the core"
+TIMES = "measures times, which are others without optimisation"
+LEFT_OUT = {
+    "test_accuracy": "looks at the digits of what test_ops.py and test_ufuncs.py run",
+    "test_allocations": "allocations.py is run by itself, without its limits of time",
+    "test_big": "needs 14 GB",
+    "test_c_programs": "builds them with another core; here they are run with this one",
+    "test_coverage": BUILDS,
+    "test_docs": TREE,
+    "test_gil": TIMES,
+    "test_interrupts": TIMES,
+    "test_layering": TREE,
+    "test_notebooks": "minutes of training, of which test_training.py has the calls",
+    "test_package": BUILDS,
+    "test_parallel": "runs other test files again",
+    "test_planted": BUILDS,
+    "test_sanitizers": BUILDS,
+}
+TESTS_LEFT_OUT = {
+    "other_instruction_sets": "is a part of its own here",
+    "ctrl_c": TIMES,
+}
+FIRST = ("test_ops", "allocations")  # take longest
 AT_LEAST = 0.95
+LIMIT = 600  # seconds for one part
 FLAGS = "--coverage -fprofile-update=atomic -Dalways_inline=unused"
 
 
@@ -54,31 +81,69 @@ def objects(tree: Path, ending: str) -> list[Path]:
     return sorted(tree.glob(f"build/temp.*/**/*{ending}"))
 
 
-def run_suite(tree: Path, rest: list[str]) -> None:
-    seen = {"PYTHONPATH": f"{tree}{os.pathsep}{tree / 'tests'}"}
-    ignored = [f"--ignore={tree / 'tests' / name}" for name in LEFT_OUT]
-    run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *ignored, *rest],
-        tree, **seen)  # fmt: skip
-    for option in ([], ["--core"]):
-        run([sys.executable, tree / "tests" / "allocations.py", *option], tree, **seen)
+def call(command: list[object], tree: Path, **env: str) -> tuple[int, str]:
+    """Exit status and output. Ends by SIGINT, at which the counters are still written."""
+    seen = {"PYTHONPATH": f"{tree}{os.pathsep}{tree / 'tests'}", "PYACT_TEST_ONE_ISA": "1"}
+    with subprocess.Popen([str(word) for word in command], cwd=tree, text=True,
+                          env={**os.environ, **seen, **env}, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT) as process:  # fmt: skip
+        try:
+            text, _ = process.communicate(timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+            text, _ = process.communicate()
+    return process.returncode, text
 
 
-def run_c_programs(tree: Path) -> None:
+def call_program(program: Path, tree: Path) -> tuple[int, str]:
     core = [path for path in objects(tree, ".o") if "py" not in path.parts]
     with tempfile.TemporaryDirectory() as folder:
-        for program in sorted((tree / "tests" / "c").glob("*.c")):
-            exe = Path(folder) / program.stem
-            cc = os.environ.get("CC", "gcc")
-            failed = run([cc, "-std=c11", "-Icsrc", program, *core, "-lm", "-lpthread",
-                          "--coverage", "-o", exe], tree) or run([exe], tree)  # fmt: skip
-            if failed:
-                raise SystemExit(f"{program.name} failed")
+        exe, cc = Path(folder) / program.stem, os.environ.get("CC", "gcc")
+        status, text = call([cc, "-std=c11", "-Icsrc", program, *core, "-lm", "-lpthread",
+                             "--coverage", "-o", exe], tree)  # fmt: skip
+        return (status, text) if status else call([exe], tree)
+
+
+def parts_of(tree: Path) -> dict[str, Callable[[], tuple[int, str]]]:
+    tests = tree / "tests"
+    without = " and ".join(f"not {name}" for name in TESTS_LEFT_OUT)
+    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", without]
+    found: dict[str, Callable[[], tuple[int, str]]] = {}
+    for file in sorted(tests.glob("test_*.py")):
+        if file.stem not in LEFT_OUT:
+            found[file.name] = partial(call, [*pytest, file], tree)
+    names = "from pyact import _core; print(*{*_core.tables()} - {_core.isa()})"
+    for isa in sorted(call([sys.executable, "-c", names], tree)[1].split()):
+        found[f"test_ops.py on {isa}"] = partial(
+            call, [*pytest, tests / "test_ops.py"], tree, PYACT_ISA=isa
+        )
+    for options in ("", " --core", " --registered --every 10"):
+        words = f"allocations.py{options}".split()
+        found[" ".join(words)] = partial(call, [sys.executable, tests / words[0], *words[1:]], tree)
+    for program in sorted((tests / "c").glob("*.c")):
+        found[program.name] = partial(call_program, program, tree)
+    return found
+
+
+def run_parts(tree: Path, names: list[str]) -> list[str]:
+    """The names of those that failed."""
+    parts = parts_of(tree)
+    if unknown := set(names) - set(parts):
+        raise SystemExit(f"no parts: {', '.join(unknown)}; there are {', '.join(parts)}")
+    chosen = sorted(names or parts, key=lambda name: not name.startswith(FIRST))
+
+    def timed(name: str) -> bool:
+        begun = time.monotonic()
+        status, text = parts[name]()
+        last = text.strip().splitlines()[-1:] if status == 0 else [f"FAILED ({status})", text]
+        print(f"{time.monotonic() - begun:6.1f} s  {name}: {' '.join(last)}", flush=True)
+        return status == 0
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return [n for n, good in zip(chosen, pool.map(timed, chosen), strict=True) if not good]
 
 
 # ---- what gcov knows ---------------------------------------------------------------------------
-
-VARIANT = re.compile(r"_(base|avx2|avx512|neon)_f(32|64)$")  # of pa_ functions
-
 
 def read(path: Path) -> list[dict[str, Any]]:
     """Of one object: its files, with the lines of each."""
@@ -89,12 +154,12 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 class Coverage:
-    """lines: (file, line) -> how often it was run; branches: (file, line, function, number of
-    branches) -> how often each was taken, over all copies."""
+    """lines: (file, line) -> how often it was run; branches: (file, line, number of branches)
+    -> how often each was taken, over all copies."""
 
     def __init__(self, tree: Path):
         self.lines: Counter[tuple[str, int]] = Counter()
-        self.branches: dict[tuple[str, int, str, int], list[int]] = {}
+        self.branches: dict[tuple[str, int, int], list[int]] = {}
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for files in pool.map(read, objects(tree, ".gcno")):
                 for one in files:
@@ -103,17 +168,16 @@ class Coverage:
 
     def _add(self, file: str, line: dict[str, Any]) -> None:
         number, counts = line["line_number"], [branch["count"] for branch in line["branches"]]
-        function = VARIANT.sub("", line.get("function_name", ""))
         self.lines[file, number] += line["count"]
         if counts:
-            key = file, number, function, len(counts)
+            key = file, number, len(counts)
             total = self.branches.setdefault(key, [0] * len(counts))
             total[:] = map(sum, zip(total, counts, strict=True))
 
 
 def never_taken(found: Coverage) -> Counter[tuple[str, int]]:
     """(file, line) -> how many of its branches nobody took."""
-    return Counter((file, line) for (file, line, *_), counts in found.branches.items()
+    return Counter((file, line) for (file, line, _), counts in found.branches.items()
                    for count in counts if count == 0)  # fmt: skip
 
 
@@ -194,27 +258,28 @@ def share(part: int, whole: int) -> float:
     return part / whole if whole else 1.0
 
 
-def main() -> int:
+def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, help="keep the build here")
     for option in ("report", "add", "plant"):
         parser.add_argument(f"--{option}", action="store_true")
-    args, rest = parser.parse_known_args()
+    parser.add_argument("parts", nargs="*", help="default: all")
+    args = parser.parse_args(words)
     with tempfile.TemporaryDirectory(prefix="pyact-coverage-") as temporary:
         tree = (args.folder or Path(temporary)).resolve()
+        failed: list[str] = []
         if not args.report:
             copy(tree)
             compile_with(tree, FLAGS, "-O0")
             for old in objects(tree, ".gcda") if not args.add else []:
                 old.unlink()
-            run_suite(tree, rest)
-            run_c_programs(tree)
+            failed = run_parts(tree, args.parts)
         found = Coverage(tree)
         if args.plant:
             for (file, *_), counts in found.branches.items():
                 if file.startswith("csrc/graph/"):
                     counts[:] = [0] * len(counts)
-        return report(tree, found)
+        return max(report(tree, found), len(failed))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ coverage = importlib.util.module_from_spec(SPEC)
 sys.modules[SPEC.name] = coverage
 SPEC.loader.exec_module(coverage)
 
+FILE = "csrc/graph/f.c"
 SOURCE = """\
 #define INLINE static inline __attribute__((always_inline))
 INLINE int pick(int a, int b)
@@ -24,13 +25,15 @@ INLINE int pick(int a, int b)
         return 1;
     return b ? 2 : 3;
 }
+#define OR_ONE(name) static int name(int a) { return a ? a : 1; }
+OR_ONE(first) OR_ONE(second)
 int NAME(int a, int b)
 {
     int sum = pick(a, b);
     sum += pick(b, a);
     if (sum == VALUE)
         return 0;
-    return sum;
+    return first(sum) + second(0);
 }
 """
 MAIN = """\
@@ -46,9 +49,9 @@ def run(command, folder):
 
 def build(tree, cc, *flags):
     for name, value in VARIANTS.items():
-        folder = tree / "build" / "temp.x" / name / "csrc"
+        folder = tree / "build" / "temp.x" / name
         folder.mkdir(parents=True)
-        run([cc, "-O0", *flags, f"-DNAME=pa_f_{name}", f"-DVALUE={value}", "-c", "csrc/f.c",
+        run([cc, "-O0", *flags, f"-DNAME=pa_f_{name}", f"-DVALUE={value}", "-c", FILE,
              "-o", folder / "f.o"], tree)  # fmt: skip
 
 
@@ -59,8 +62,8 @@ def counted(tmp_path):
     if shutil.which("gcov") is None or "Free Software Foundation" not in named:
         pytest.skip("needs gcc and gcov")
     tree = tmp_path
-    (tree / "csrc").mkdir()
-    (tree / "csrc" / "f.c").write_text(SOURCE)
+    (tree / "csrc" / "graph").mkdir(parents=True)
+    (tree / FILE).write_text(SOURCE)
     (tree / "main.c").write_text(MAIN)
     build(tree, cc, *coverage.FLAGS.split())
     run([cc, "--coverage", "main.c", *coverage.objects(tree, ".o"), "-o", "main"], tree)
@@ -69,22 +72,37 @@ def counted(tmp_path):
 
 
 def test_copies_are_one(counted):
-    """pick() is there once for each of two variants, and would be inlined twice into each."""
+    """pick() is there once for each of two variants, and would be inlined twice into each; a
+    macro makes first() and second() of one line."""
     _, found = counted
-    assert sum(map(len, found.branches.values())) == 4 + 2 + 2
+    assert sum(map(len, found.branches.values())) == 4 + 2 + 2 + 2
     assert set(found.branches) == {
-        ("csrc/f.c", 4, "pick", 4), ("csrc/f.c", 6, "pick", 2), ("csrc/f.c", 12, "pa_f", 2),
+        (FILE, 4, 4), (FILE, 6, 2), (FILE, 9, 2), (FILE, 14, 2),
     }  # fmt: skip
     # pick(1, 1) twice, pick(-1, 1) and pick(1, -1): only `b ? 2 : 3` with b == 0 never came;
-    # of line 12 the first variant went one way, the second the other
-    assert coverage.never_taken(found) == {("csrc/f.c", 6): 1}
+    # of line 9 first() went one way, second() the other; of line 14 the two variants did
+    assert coverage.never_taken(found) == {(FILE, 6): 1}
 
 
 def test_too_little_fails(counted, capsys):
     tree, found = counted
     assert coverage.report(tree, found)
-    assert "csrc/f.c:6: 1 of: return b ? 2 : 3;" in capsys.readouterr().out
-    found.branches["csrc/f.c", 6, "pick", 2][:] = [1, 1]
+    assert f"{FILE}:6: 1 of: return b ? 2 : 3;" in capsys.readouterr().out
+    found.branches[FILE, 6, 2][:] = [1, 1]
     assert not coverage.report(tree, found)
-    found.lines["csrc/f.c", 6] = found.lines["csrc/f.c", 5] = 0
+    found.lines[FILE, 6] = found.lines[FILE, 5] = 0
     assert coverage.report(tree, found)
+
+
+def test_the_planted_gap_fails(counted, monkeypatch):
+    tree, _ = counted
+    monkeypatch.setattr(coverage, "AT_LEAST", 0.9)
+    assert coverage.main(["--report", "--folder", str(tree)]) == 0
+    assert coverage.main(["--report", "--folder", str(tree), "--plant"]) == 1
+
+
+def test_a_part_that_fails_is_named(monkeypatch, capsys):
+    parts = {"good": lambda: (0, "1 passed\n"), "bad": lambda: (1, "1 failed\n")}
+    monkeypatch.setattr(coverage, "parts_of", lambda tree: parts)
+    assert coverage.run_parts(ROOT, []) == ["bad"] and coverage.run_parts(ROOT, ["good"]) == []
+    assert "good: 1 passed\n" in capsys.readouterr().out
