@@ -445,6 +445,23 @@ def test_data_that_do_not_fit_name_their_input(text):
     assert bits(net) == before
 
 
+@pytest.mark.parametrize("one", [list, tuple])
+def test_a_list_of_one_array_is_that_array(one):
+    """As in Keras, for a model that was made of one tensor and for a Sequential."""
+    x, y = rows(8, 4), rows(8, 3, "b")
+    for make in (lambda a: Model(a, Dense(3)(a)), lambda a: pyact.Sequential([a, Dense(3)])):
+        found = []
+        for data in ((x, y), (one([x]), one([y]))):
+            pyact.set_seed(1)
+            net = make(Input((4,)))
+            net.compile("sgd", "mse")
+            net.fit(*data, verbose=0)
+            found.append([bits(net), net.evaluate(*data, verbose=0),
+                          net.predict(data[0]).tobytes(), net.test_on_batch(*data)])  # fmt: skip
+        assert found[0] == found[1]
+        assert net.predict(one([x[0]])).shape == (1, 3)  # rows in a list are rows
+
+
 def test_compile_refuses():
     net = two_and_two()
     for text, args in {

@@ -221,6 +221,11 @@ def test_threads_train_to_the_same_bits():
     (lambda: layers.AveragePooling2D(strides=-1), ValueError, "strides must be at least 1"),
     (lambda: layers.AveragePooling1D()(IMAGES), ValueError, "(batch, steps, channels)"),
     (lambda: layers.GlobalMaxPooling2D()(IMAGES[0]), ValueError, "expected 4 axes"),
+    (lambda: layers.GlobalAveragePooling2D()(IMAGES[:, :0]), ValueError, "at least one pixel"),
+    (lambda: layers.GlobalMaxPooling2D()(IMAGES[:, :, :0]), ValueError, "at least one pixel"),
+    (lambda: layers.GlobalAveragePooling1D()(IMAGES[0, :, :0]), ValueError, "at least one step"),
+    (lambda: layers.GlobalAveragePooling1D().compute_output_shape((None, 0, 3)), ValueError,
+     "at least one step"),
 ])  # fmt: skip
 def test_what_cannot_be_is_named(make, kind, words):
     with pytest.raises(kind) as caught:

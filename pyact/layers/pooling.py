@@ -158,12 +158,21 @@ class _Global(Layer):
         begin = 2 if self.data_format == "channels_first" else 1
         return tuple(range(begin, begin + self.rank))
 
+    def _check(self, shape: Shape) -> None:
+        check_input(self.name, shape, self.rank, self.data_format == "channels_first")
+        if any(shape[axis] == 0 for axis in self._axes):
+            raise ValueError(
+                f"layer {self.name!r}: inputs of shape {tuple(shape)} are empty along "
+                f"{'the steps' if self.rank == 1 else 'height or width'}; expected at least one "
+                f"{'step' if self.rank == 1 else 'pixel'} to pool"
+            )
+
     def call(self, x: Any, training: bool = False) -> Any:
-        check_input(self.name, x.shape, self.rank, self.data_format == "channels_first")
+        self._check(x.shape)
         return _core.apply(self.op, (x,), {"axis": self._axes, "keepdims": self.keepdims})
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        check_input(self.name, input_shape, self.rank, self.data_format == "channels_first")
+        self._check(input_shape)
         kept = (1 if i in self._axes else n for i, n in enumerate(input_shape))
         return tuple(n for i, n in enumerate(kept) if self.keepdims or i not in self._axes)
 

@@ -151,9 +151,10 @@ def parts_given(model: Model, kind: str, data: Any) -> list[tuple[Any, str]]:
     specs = network.inputs if kind == "x" else network.outputs
     form = network.input_form if kind == "x" else network.output_form
     if len(specs) == 1 and not isinstance(data, dict):
-        # a list is one array here, but for what stands in a list of one
+        # a list is one array here, but for a list of the one array that is wanted
         one = isinstance(data, (list, tuple)) and len(data) == 1 and isinstance(data[0], np.ndarray)
-        parts = list(data) if one and isinstance(form, (list, tuple)) else [data]
+        listed = one and (isinstance(form, (list, tuple)) or data[0].ndim == len(specs[0].shape))
+        parts = list(data) if listed else [data]
     else:
         parts = parts_of(data, form, specs, kind)
     missing = [spec.name for spec, part in zip(specs, parts, strict=True) if part is None]
