@@ -99,13 +99,20 @@ static void image_block(const pa_conv *g, const block *t, size_t group, size_t c
     const size_t vecs = (cols + VR_N - 1) / VR_N;
     const size_t tiles = (g->OW + TILE_ROWS - 1) / TILE_ROWS;
     pa_watch *watch = watch_of(g);
-    for (size_t oy = 0; oy < g->OH && !pa_watch_stops(watch); oy++) {
+    const pa_conv_below below = {(ptrdiff_t)g->sh * width, (ptrdiff_t)(g->OW * g->O)};
+    const ptrdiff_t right = (ptrdiff_t)g->sw * C, O = (ptrdiff_t)g->O;
+    for (size_t oy = 0, high; oy < g->OH && !pa_watch_stops(watch); oy += high) {
+        high = vecs == 1 && oy + 1 < g->OH ? 2 : 1;
         for (size_t i = 0; i < tiles; i++) {
             size_t ox, rows = part(g->OW, tiles, i, &ox);
-            conv_tiles[vecs - 1][rows - 1](
-                &loop, x + (ptrdiff_t)(oy * g->sh) * width + (ptrdiff_t)(ox * g->sw) * C,
-                (ptrdiff_t)g->sw * C, panel, add, bias, y + (oy * g->OW + ox) * g->O,
-                (ptrdiff_t)g->O, (int)cols);
+            const real *from = x + (ptrdiff_t)oy * below.a + (ptrdiff_t)ox * right;
+            real *to = y + (oy * g->OW + ox) * g->O;
+            if (high == 2)
+                conv_pairs[rows - 1](&loop, from, right, panel, add, bias, to, O,
+                                     (int)cols, below);
+            else
+                conv_tiles[vecs - 1][rows - 1](&loop, from, right, panel, add, bias, to,
+                                               O, (int)cols);
         }
     }
 }
