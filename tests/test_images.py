@@ -508,17 +508,11 @@ def test_transposed_layers_refuse():
         layers.Conv2DTranspose(3, 3)(np.ones((2, 5, 5)))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(
-    "attrs",
-    [{}, {"padding": (2, 1, 0, 2)}, {"strides": (2, 1), "dilation": (2, 1)}, {"strides": (1, 2)}],
-)
-@pytest.mark.parametrize("kernel", [(5, 5, 6, 16), (7, 3, 6, 20), (3, 6, 6, 3)])
-def test_gradients_where_few_places_of_dz_are_not_zero(kernel, attrs, dtype):
-    """They are walked alone; the gradients are linear in dz, whatever way is taken."""
+def linear_in_dz(dtype, attrs, arrays, mask):
+    """Gradients where only a part of dz is not 0 are the difference of those of two that are
+    dense, whatever way is taken; and an image that is not finite is noticed."""
     rng = np.random.default_rng(0)
-    x, k = rng.normal(size=(3, 15, 14, 6)).astype(dtype), rng.normal(size=kernel).astype(dtype)
-    bias = rng.normal(size=kernel[3]).astype(dtype)
+    x, k, bias = (a.astype(dtype) for a in arrays)
 
     def gradients(dz, x=x):
         tape = _core.Tape()
@@ -526,12 +520,41 @@ def test_gradients_where_few_places_of_dz_are_not_zero(kernel, attrs, dtype):
         y = tape.apply("conv2d", leaves, attrs)
         return [g.numpy() for g in tape.gradient(y, leaves, dz)]
 
-    shape = _core.apply("conv2d", (x, k, bias), attrs).shape
-    dense = rng.normal(size=shape).astype(dtype)
-    few = dense * (rng.random(shape) < 0.25)
+    dense = rng.normal(size=_core.apply("conv2d", (x, k, bias), attrs).shape).astype(dtype)
+    few = dense * mask(rng, dense.shape)
     many = dense + few
     limit = 2e-5 if dtype == "float32" else 1e-13
     for part, whole, rest in zip(gradients(few), gradients(many), gradients(dense), strict=True):
         np.testing.assert_allclose(part, whole - rest, rtol=0, atol=limit * np.abs(whole).max())
-    x[1, 6, 6, 2] = np.inf  # and 0 times it is not 0
+    x[1, 6, 6] = np.inf  # and 0 times it is not 0
     assert np.isnan(gradients(few, x)[1]).any()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "attrs",
+    [{}, {"padding": (2, 1, 0, 2)}, {"strides": (2, 1), "dilation": (2, 1)}, {"strides": (1, 2)}],
+)
+@pytest.mark.parametrize("kernel", [(5, 5, 6, 16), (7, 3, 6, 20), (3, 6, 6, 3)])
+def test_gradients_where_few_places_of_dz_are_not_zero(kernel, attrs, dtype):
+    arrays = [normal(s, "few", s) for s in ((3, 15, 14, 6), kernel, kernel[3:])]
+    linear_in_dz(dtype, attrs, arrays, lambda rng, shape: rng.random(shape) < 0.25)
+
+
+def one_of_each_window(rng, shape):
+    """Of each window of 2 x 2 pixels one, for every channel its own; some windows have none."""
+    b, h, w, c = (n // d for n, d in zip(shape, (1, 2, 2, 1), strict=True))
+    place = rng.integers(0, 5, (b, h, 1, w, 1, c))
+    pixel = np.arange(4).reshape(1, 1, 2, 1, 2, 1)
+    mask = np.zeros(shape, bool)
+    mask[:, : 2 * h, : 2 * w] = (place == pixel).reshape(b, 2 * h, 2 * w, c)
+    return mask
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("attrs", [{}, {"padding": (2, 1, 0, 2)}])
+@pytest.mark.parametrize("kernel", [(5, 5, 6, 16), (3, 3, 6, 20), (2, 1, 9, 3), (1, 4, 3, 33),
+                                    (5, 5, 1, 6), (3, 8, 1, 5), (1, 3, 1, 8)])  # fmt: skip
+def test_gradients_where_windows_of_dz_have_one_place(kernel, attrs, dtype):
+    arrays = [normal(s, "one", s) for s in ((3, 14, 15, kernel[2]), kernel, kernel[3:])]
+    linear_in_dz(dtype, attrs, arrays, one_of_each_window)

@@ -65,6 +65,7 @@ LAST = """if (PLANTED) {
         pixel = 0 - pixel;
     }"""
 GRADIENT, FORWARD = "test_gradient", "test_forward"
+WINDOWS = "test_gradients_where_windows_of_dz_have_one_place"
 POOLED = "test_pooling_in_the_convolution_s_call_changes_no_bit"
 SWITCHED = {
     # a gradient of the image that forgets the stride along the row
@@ -89,8 +90,14 @@ SWITCHED = {
              f"const vrm lost = vr_ne(top, top); {LAST}", "test_ops.py", GRADIENT, "max_pool2d"),
     "place": ("kern/conv_pool.c", "vr_gt(v, top)", "(PLANTED ? vr_le(top, v) : vr_gt(v, top))",
               "test_images.py", POOLED, ""),
-    "plane": ("kern/conv_grey.c", "vr_gt(v, *top)", "(PLANTED ? vr_le(*top, v) : vr_gt(v, *top))",
-              "test_images.py", POOLED, ""),
+    "plane": ("kern/conv_grey_pool.c", "vr_ge(*top, v)",
+              "(PLANTED ? vr_gt(*top, v) : vr_ge(*top, v))", "test_images.py", POOLED, ""),
+    # windows that take the second row's place for the first one's, and of an image with one
+    # channel the right column's for the left one's
+    "window": ("kern/conv_window.c", "(k < 2 ? s.row : 0)", "(k < 2 || PLANTED ? s.row : 0)",
+               "test_images.py", WINDOWS, ""),
+    "mark": ("kern/conv_grey_pool.c", "vr_sel(column, next, x)",
+             "(PLANTED ? x : vr_sel(column, next, x))", "test_images.py", WINDOWS, ""),
     # offsets of 20 bits: in a ufunc, a sum, the rows of a batch, the sizes in a file
     "ufunc": ("py/ufunc.c", "args[k] + at * steps[k];\n        run_piece(",
               "args[k] + (PLANTED ? at & 0xfffff : at) * steps[k];\n        run_piece(",

@@ -14,7 +14,8 @@
  * an image, then over the images of a chunk, then over the chunks. The gradient of the
  * image is a convolution's result where it is made as one (conv_flip.h); else, for each
  * row of the kernel, the products over the results of a pixel are added row by row of
- * every kw-th pixel. What is sparse has an order of its own (conv_sparse.h). */
+ * every kw-th pixel. What is mostly 0 has orders of its own (conv_window.h,
+ * conv_sparse.h). */
 #ifndef PA_KERN_CONV_H
 #define PA_KERN_CONV_H
 

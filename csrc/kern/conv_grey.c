@@ -1,12 +1,10 @@
 #include "kern/conv_grey.h"
 
 #include "kern/gemm_tile.h" /* TILE_ROWS, PA_UNROLL */
+#include "kern/conv_grey_room.h"
 #include "simd/keep.h"
-#include "simd/transpose.h"
-#include "simd/zip.h"
 
 enum {
-    MOST = PA_GREY_MOST,
 #if TILE_ROWS >= 12
     REGISTERS = 24, /* of accumulators */
     GROUP = 3,      /* planes of a gradient at once, */
@@ -18,90 +16,14 @@ enum {
 #endif
 };
 
-static size_t up(size_t n, size_t unit)
-{
-    return (n + unit - 1) / unit * unit;
-}
-
 bool PA_(pa_grey_fits)(const pa_conv *g)
 {
     return g->C == 1 && g->groups == 1 && g->O <= MOST && g->sh == 1 && g->sw == 1;
 }
 
-/* ---- room: planes; a row of pixels; a row of each plane
- * ---------------
- */
-
-/* From row to row: of z, whose planes are runs over the frame, and of dz. */
-static size_t z_row(const pa_conv *g)
-{
-    return g->Wp;
-}
-
-static size_t dz_row(const pa_conv *g)
-{
-    return up(g->OW, 2 * VR_N);
-}
-
-static size_t plane(const pa_conv *g)
-{
-    const size_t z = g->OH * z_row(g), dz = g->OH * dz_row(g);
-    return up((z > dz ? z : dz) + 2 * VR_N + VT_N, VR_N);
-}
-
-static size_t strip(const pa_conv *g)
-{
-    return up(g->OW + 2 * VR_N + VT_N, VR_N); /* MOST of them hold what a row reaches */
-}
-
 size_t PA_(pa_grey_room)(const pa_conv *g)
 {
     return MOST * plane(g) + 2 * MOST * strip(g);
-}
-
-static real *pixels_of(const pa_conv *g, real *room)
-{
-    return room + MOST * plane(g);
-}
-
-static real *rows_of(const pa_conv *g, real *room)
-{
-    return pixels_of(g, room) + MOST * strip(g);
-}
-
-/* What a row of n pixels touches when it is transposed in whole blocks. */
-static size_t reach(const pa_conv *g, size_t n)
-{
-    return up(n, VT_N) * g->O + VT_N;
-}
-
-/* A row of pixels, one plane after the other, into (n, O). What is written behind it
- * comes later; where fewer than `left` elements do, it goes by way of `spare`. */
-static void together(const pa_conv *g, const real *from, size_t apart, size_t n,
-                     real *spare, size_t left, real *to)
-{
-    const size_t O = g->O;
-    const bool fits = left >= reach(g, n);
-    real *row = fits ? to : spare;
-    for (size_t i = 0; i < n; i += VT_N)
-        for (size_t o = up(O, VT_N); o > 0; o -= VT_N)
-            vr_transpose(from + (o - VT_N) * apart + i, (ptrdiff_t)apart,
-                         row + i * O + o - VT_N, (ptrdiff_t)O);
-    if (!fits)
-        memcpy(to, spare, n * O * sizeof *to);
-}
-
-/* The other way round. */
-static void asunder(const pa_conv *g, const real *from, size_t n, real *spare,
-                    size_t left, size_t apart, real *to)
-{
-    const size_t O = g->O;
-    if (left < reach(g, n))
-        from = memcpy(spare, from, n * O * sizeof *spare);
-    for (size_t i = 0; i < n; i += VT_N)
-        for (size_t o = 0; o < O; o += VT_N)
-            vr_transpose(from + i * O + o, (ptrdiff_t)O, to + o * apart + i,
-                         (ptrdiff_t)apart);
 }
 
 /* ---- forward -------------------------------------------------------------------------
@@ -188,95 +110,6 @@ void PA_(pa_grey_out)(const pa_conv *g, real *room, real *y)
                  (g->OH - i) * g->OW * g->O, y + i * g->OW * g->O);
 }
 
-/* ---- max-pooling ---------------------------------------------------------------------
- */
-
-bool PA_(pa_grey_pools)(const pa_conv *g)
-{
-    return g->pw == 2;
-}
-
-/* The next candidate, at `place` of its window. */
-PA_INLINE void meet(vr v, int place, vr *top, vr *at)
-{
-    const vrm more = vrm_or(vr_gt(v, *top), vrm_and(vr_ne(v, v), vr_eq(*top, *top)));
-    *top = vr_sel(more, v, *top);
-    *at = vr_sel(more, vr_set1((real)place), *at);
-}
-
-/* Places of a row: whole vectors, (PH, O, place_row) bytes in all. */
-static size_t place_row(const pa_conv *g)
-{
-    return up(g->PW, VR_N);
-}
-
-size_t PA_(pa_grey_places)(const pa_conv *g)
-{
-    return g->PH * g->O * place_row(g);
-}
-
-static void store_bytes(unsigned char *to, vr v)
-{
-    real lane[VR_N];
-    unsigned char byte[VR_N];
-    vr_store(lane, v);
-    for (int i = 0; i < VR_N; i++)
-        byte[i] = (unsigned char)(int)lane[i];
-    memcpy(to, byte, VR_N);
-}
-
-static vr load_bytes(const unsigned char *from)
-{
-    real lane[VR_N];
-    unsigned char byte[VR_N];
-    memcpy(byte, from, VR_N);
-    for (int i = 0; i < VR_N; i++)
-        lane[i] = (real)byte[i];
-    return vr_load(lane);
-}
-
-/* A row of windows of one plane. */
-PA_INLINE void pool_row(const pa_conv *g, const bool relu, const int high, const real *z,
-                        real *y, unsigned char *place)
-{
-    const size_t row = z_row(g);
-    for (size_t j = 0; j < g->PW; j += VR_N) {
-        const real *p = z + 2 * j;
-        const vr a = vr_load(p), b = vr_load(p + VR_N);
-        vr top = vr_even(a, b), at = vr_zero();
-        meet(vr_odd(a, b), 1, &top, &at);
-        for (int i = 1; i < high; i++) {
-            const vr c = vr_load(p + (size_t)i * row),
-                     d = vr_load(p + (size_t)i * row + VR_N);
-            meet(vr_even(c, d), 2 * i, &top, &at);
-            meet(vr_odd(c, d), 2 * i + 1, &top, &at);
-        }
-        if (relu) /* all of them 0: the first */
-            at = vr_sel(vr_le(top, vr_zero()), vr_zero(), at);
-        vr_store(y + j, top);
-        if (place)
-            store_bytes(place + j, at);
-    }
-}
-
-void PA_(pa_grey_pool)(const pa_conv *g, bool relu, real *room, real *y,
-                       unsigned char *place)
-{
-    const size_t apart = strip(g), bytes = place ? place_row(g) : 0;
-    real *rows = rows_of(g, room);
-    for (size_t i = 0; i < g->PH; i++, y += g->PW * g->O) {
-        for (size_t o = 0; o < g->O; o++, place += bytes) {
-            const real *z = room + o * plane(g) + i * g->ph * z_row(g);
-            if (g->ph == 2)
-                pool_row(g, relu, 2, z, rows + o * apart, place);
-            else
-                pool_row(g, relu, (int)g->ph, z, rows + o * apart, place);
-        }
-        together(g, rows, apart, g->PW, pixels_of(g, room), (g->PH - i) * g->PW * g->O,
-                 y);
-    }
-}
-
 /* ---- backward: dz as planes ----------------------------------------------------------
  */
 
@@ -290,44 +123,6 @@ void PA_(pa_grey_in)(const pa_conv *g, const real *dz, real *room)
             for (size_t j = g->OW; j < up(g->OW, VT_N); j++)
                 to[o * plane(g) + j] = 0;
     }
-}
-
-/* A row of windows of one plane. d: (PW) and vectors. */
-static void unpool_row(const pa_conv *g, const real *d, const unsigned char *place,
-                       real *dz)
-{
-    const vr zero = vr_zero();
-    const size_t row = dz_row(g);
-    for (size_t j = 0; j < g->PW; j += VR_N, dz += 2 * VR_N) {
-        const int n = g->PW - j < VR_N ? (int)(g->PW - j) : VR_N;
-        const vr v = vr_load_n(d + j, n), at = load_bytes(place + j);
-        for (size_t i = 0; i < g->ph; i++) {
-            const vr even = vr_set1((real)(2 * i)), odd = vr_set1((real)(2 * i + 1));
-            const vr a = vr_sel(vr_eq(at, even), v, zero);
-            const vr b = vr_sel(vr_eq(at, odd), v, zero);
-            vr_store(dz + i * row, vr_zip_low(a, b));
-            vr_store(dz + i * row + VR_N, vr_zip_high(a, b));
-        }
-    }
-}
-
-void PA_(pa_grey_unpool)(const pa_conv *g, const real *d, const unsigned char *place,
-                         real *room)
-{
-    const size_t apart = strip(g);
-    real *rows = rows_of(g, room);
-    for (size_t i = 0; i < g->PH; i++, d += g->PW * g->O) {
-        asunder(g, d, g->PW, pixels_of(g, room), (g->PH - i) * g->PW * g->O, apart, rows);
-        for (size_t o = 0; o < g->O; o++, place += place_row(g))
-            unpool_row(g, rows + o * apart, place,
-                       room + o * plane(g) + i * g->ph * dz_row(g));
-    }
-}
-
-/* For each result: a vector for each place of the kernel, and one for the bias. */
-static size_t sums_of_one(const pa_conv *g)
-{
-    return (g->kh * g->kw + 1) * VR_N;
 }
 
 size_t PA_(pa_grey_sums)(const pa_conv *g)

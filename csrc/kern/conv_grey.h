@@ -28,14 +28,14 @@ void PA_(pa_grey_image)(const pa_conv *g, const real *x, const real *kernel,
 /* y = the planes. y: (OH, OW, O). */
 void PA_(pa_grey_out)(const pa_conv *g, real *room, real *y);
 
-/* Whether pa_grey_pool can do the windows. */
+/* Whether pa_grey_pool can do the windows: those of 2 x 2. */
 bool PA_(pa_grey_pools)(const pa_conv *g);
 
-/* y = the largest of each window, and its place; with relu as if relu came first, which
- * is still to be done. y: (PH, PW, O), place: pa_grey_places bytes or NULL. */
-size_t PA_(pa_grey_places)(const pa_conv *g);
+/* y = the largest of each window, after relu if it is there, and where it was. y:
+ * (PH, PW, O), mark: pa_grey_marks bytes or NULL. */
+size_t PA_(pa_grey_marks)(const pa_conv *g);
 void PA_(pa_grey_pool)(const pa_conv *g, bool relu, real *room, real *y,
-                       unsigned char *place);
+                       unsigned char *mark);
 
 /* ---- backward: `room` holds zeros at first, then dz as planes
  * -------------------------- */
@@ -43,8 +43,8 @@ void PA_(pa_grey_pool)(const pa_conv *g, bool relu, real *room, real *y,
 /* dz: (OH, OW, O). */
 void PA_(pa_grey_in)(const pa_conv *g, const real *dz, real *room);
 
-/* dz = 0 but for d at the places. d: (PH, PW, O). */
-void PA_(pa_grey_unpool)(const pa_conv *g, const real *d, const unsigned char *place,
+/* dz = 0 but for d at the marks. d: (PH, PW, O). */
+void PA_(pa_grey_unpool)(const pa_conv *g, const real *d, const unsigned char *mark,
                          real *room);
 
 /* Reals of the sums for kernel and bias. */
@@ -52,6 +52,16 @@ size_t PA_(pa_grey_sums)(const pa_conv *g);
 
 /* sums += the gradients. x as above. */
 void PA_(pa_grey_dkernel)(const pa_conv *g, const real *x, const real *room, real *sums);
+
+/* The same from windows of 2 x 2 that conv_window.h speaks of: one place in each, all
+ * finite. It takes a room of its own. d: (OH / 2, OW / 2, O), at the marks. */
+bool PA_(pa_grey_windows_fit)(const pa_conv *g);
+size_t PA_(pa_grey_window_room)(const pa_conv *g);
+void PA_(pa_grey_windows)(const pa_conv *g, const real *x, const real *d,
+                          const unsigned char *mark, real *room, real *sums);
+
+/* Marks of places as pa_window_find gives them. */
+void PA_(pa_grey_mark)(const pa_conv *g, const unsigned char *place, unsigned char *mark);
 
 /* dkernel, dbias = the sums' lanes added up, where they are not NULL. */
 void PA_(pa_grey_fold)(const pa_conv *g, const real *sums, real *dkernel, real *dbias);

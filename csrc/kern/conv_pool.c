@@ -22,13 +22,17 @@ PA_INLINE vr largest(const pa_conv *g, size_t ph, size_t pw, const real *z, vr *
 
 /* Windows come in the order of memory, so that a vector may run on into what the next
  * ones will write; only the end of y is cut. */
-PA_INLINE void pool_row(const pa_conv *g, size_t ph, size_t pw, const real *z, real *y,
-                        const real *end, real *room)
+PA_INLINE void pool_row(const pa_conv *g, size_t ph, size_t pw, bool relu, const real *z,
+                        real *y, const real *end, real *room)
 {
     for (size_t x = 0; x < g->PW; x++, y += g->O, room += g->O)
         for (size_t c = 0; c < g->O; c += VR_N) {
             vr at;
-            const vr top = largest(g, ph, pw, z + x * pw * g->O + c, &at);
+            vr top = largest(g, ph, pw, z + x * pw * g->O + c, &at);
+            if (relu) { /* where all of them are 0: the first */
+                at = vr_sel(vr_le(top, vr_zero()), vr_zero(), at);
+                top = vr_add(vr_max(vr_zero(), top), vr_zero());
+            }
             if (end - (y + c) >= VR_N)
                 vr_store(y + c, top);
             else
@@ -37,16 +41,16 @@ PA_INLINE void pool_row(const pa_conv *g, size_t ph, size_t pw, const real *z, r
         }
 }
 
-void PA_(pa_conv_pool)(const pa_conv *g, const real *z, real *y, unsigned char *place,
-                       real *room)
+void PA_(pa_conv_pool)(const pa_conv *g, bool relu, const real *z, real *y,
+                       unsigned char *place, real *room)
 {
     const size_t n = g->PW * g->O;
     const real *end = y + g->PH * n;
     for (size_t i = 0; i < g->PH; i++, z += g->ph * g->OW * g->O, y += n) {
         if (g->ph == 2 && g->pw == 2)
-            pool_row(g, 2, 2, z, y, end, room);
+            pool_row(g, 2, 2, relu, z, y, end, room);
         else
-            pool_row(g, g->ph, g->pw, z, y, end, room);
+            pool_row(g, g->ph, g->pw, relu, z, y, end, room);
         for (size_t k = 0; place && k < n; k++)
             *place++ = (unsigned char)room[k];
     }

@@ -7,11 +7,11 @@
 
 #include "kern/conv.h"
 
-/* y = the largest of each window, and its place. z: (OH, OW, O), readable for
- * PA_CONV_SLACK more; y: (PH, PW, O); place: y's shape or NULL; room: a row of y and
- * PA_CONV_SLACK more. */
-void PA_(pa_conv_pool)(const pa_conv *g, const real *z, real *y, unsigned char *place,
-                       real *room);
+/* y = the largest of each window, after relu if it is there, and its place. z: (OH, OW,
+ * O), readable for PA_CONV_SLACK more; y: (PH, PW, O); place: y's shape or NULL; room: a
+ * row of y and PA_CONV_SLACK more. */
+void PA_(pa_conv_pool)(const pa_conv *g, bool relu, const real *z, real *y,
+                       unsigned char *place, real *room);
 
 /* dz = 0 but for d at the places. dz: (OH, OW, O), d, place: (PH, PW, O). */
 void PA_(pa_conv_unpool)(const pa_conv *g, const real *d, const unsigned char *place,

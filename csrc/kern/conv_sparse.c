@@ -54,13 +54,18 @@ bool PA_(pa_sparse_fits)(const pa_conv *g)
 
 bool PA_(pa_sparse_finite)(const real *x, size_t n)
 {
+    enum { CHAINS = 4 }; /* a multiply-add waits for the one before */
     const vr zero = vr_zero();
-    vr sum = zero;
+    vr sum[CHAINS] = {zero, zero, zero, zero};
     size_t i = 0;
-    for (; i + VR_N <= n; i += VR_N)
-        sum = vr_fma(vr_load(x + i), zero, sum);
-    sum = vr_fma(vr_load_n(x + i, (int)(n - i)), zero, sum);
-    return !vrm_any(vr_ne(sum, sum));
+    for (; i + CHAINS * VR_N <= n; i += CHAINS * VR_N)
+        for (int k = 0; k < CHAINS; k++)
+            sum[k] = vr_fma(vr_load(x + i + k * VR_N), zero, sum[k]);
+    for (; i < n; i += VR_N)
+        sum[0] =
+            vr_fma(vr_load_n(x + i, n - i < VR_N ? (int)(n - i) : VR_N), zero, sum[0]);
+    const vr all = vr_add(vr_add(sum[0], sum[1]), vr_add(sum[2], sum[3]));
+    return !vrm_any(vr_ne(all, all));
 }
 
 bool PA_(pa_sparse_pays)(const pa_conv *g, const real *dz, const real *x)

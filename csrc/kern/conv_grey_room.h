@@ -1,0 +1,93 @@
+/* conv_grey_room.h - where planes and rows of them lie, and how channels come together
+ * and apart. */
+#ifndef PA_KERN_CONV_GREY_ROOM_H
+#define PA_KERN_CONV_GREY_ROOM_H
+
+#include "kern/conv_grey.h"
+#include "simd/transpose.h"
+
+enum { MOST = PA_GREY_MOST };
+
+static inline size_t up(size_t n, size_t unit)
+{
+    return (n + unit - 1) / unit * unit;
+}
+
+/* ---- room: planes; a row of pixels; a row of each plane
+ * ---------------
+ */
+
+/* From row to row: of z, whose planes are runs over the frame, and of dz. */
+static inline size_t z_row(const pa_conv *g)
+{
+    return g->Wp;
+}
+
+static inline size_t dz_row(const pa_conv *g)
+{
+    return up(g->OW, 2 * VR_N);
+}
+
+static inline size_t plane(const pa_conv *g)
+{
+    const size_t z = g->OH * z_row(g), dz = g->OH * dz_row(g);
+    return up((z > dz ? z : dz) + 2 * VR_N + VT_N, VR_N);
+}
+
+static inline size_t strip(const pa_conv *g)
+{
+    return up(g->OW + 2 * VR_N + VT_N, VR_N); /* MOST of them hold what a row reaches */
+}
+
+static inline real *pixels_of(const pa_conv *g, real *room)
+{
+    return room + MOST * plane(g);
+}
+
+static inline real *rows_of(const pa_conv *g, real *room)
+{
+    return pixels_of(g, room) + MOST * strip(g);
+}
+
+/* What a row of n pixels touches when it is transposed in whole blocks. */
+static inline size_t reach(const pa_conv *g, size_t n)
+{
+    return up(n, VT_N) * g->O + VT_N;
+}
+
+/* A row of pixels, one plane after the other, into (n, O). What is written behind it
+ * comes later; where fewer than `left` elements do, it goes by way of `spare`. */
+static inline void together(const pa_conv *g, const real *from, size_t apart, size_t n,
+                            real *spare, size_t left, real *to)
+{
+    const size_t O = g->O;
+    const bool fits = left >= reach(g, n);
+    real *row = fits ? to : spare;
+    for (size_t i = 0; i < n; i += VT_N)
+        for (size_t o = up(O, VT_N); o > 0; o -= VT_N)
+            vr_transpose(from + (o - VT_N) * apart + i, (ptrdiff_t)apart,
+                         row + i * O + o - VT_N, (ptrdiff_t)O);
+    if (!fits)
+        memcpy(to, spare, n * O * sizeof *to);
+}
+
+/* The other way round. */
+static inline void asunder(const pa_conv *g, const real *from, size_t n, real *spare,
+                           size_t left, size_t apart, real *to)
+{
+    const size_t O = g->O;
+    if (left < reach(g, n))
+        from = memcpy(spare, from, n * O * sizeof *spare);
+    for (size_t i = 0; i < n; i += VT_N)
+        for (size_t o = 0; o < O; o += VT_N)
+            vr_transpose(from + i * O + o, (ptrdiff_t)O, to + o * apart + i,
+                         (ptrdiff_t)apart);
+}
+
+/* For each result: a vector for each place of the kernel, and one for the bias. */
+static inline size_t sums_of_one(const pa_conv *g)
+{
+    return (g->kh * g->kw + 1) * VR_N;
+}
+
+#endif

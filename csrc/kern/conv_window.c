@@ -1,0 +1,345 @@
+#include "kern/conv_window.h"
+
+#include <string.h>
+
+#include "kern/gemm_tile.h" /* TILE_ROWS, PA_UNROLL */
+
+enum {
+    MOST_ROWS = 5, /* of the kernel; of the image's gradient one more, */
+    TAPS = 2,      /* and vectors of either in registers */
+#if TILE_ROWS >= 12
+    WIDE = 3,
+#else
+    WIDE = 2,
+#endif
+    PATCHES = 24 * 1024 / sizeof(real), /* reals: half of the first-level cache, */
+    PACKED = 48 * 1024 / sizeof(real),  /* and all of it */
+};
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static size_t whole(size_t n)
+{
+    return (n + VR_N - 1) / VR_N * VR_N;
+}
+
+/* A row of the kernel for one result; and one that is laid out for a window's columns. */
+static size_t row_of(const pa_conv *g)
+{
+    return whole(g->kw * g->C);
+}
+
+static size_t wide_row(const pa_conv *g)
+{
+    return whole((g->kw + 1) * g->C);
+}
+
+/* Laid out: for either column of a window and each result the kernel's rows between two
+ * of zeros. */
+static size_t packed_one(const pa_conv *g)
+{
+    return (g->kh + 2) * wide_row(g);
+}
+
+size_t PA_(pa_window_packed)(const pa_conv *g)
+{
+    return 2 * g->O * packed_one(g);
+}
+
+/* Two loads in three cross a cache line when they begin at any pixel: the rows of the
+ * image under each pixel of a row are laid out, aligned. */
+static size_t patches(const pa_conv *g)
+{
+    return g->Hp * g->OW * row_of(g);
+}
+
+size_t PA_(pa_window_room)(const pa_conv *g)
+{
+    return patches(g) + (g->OH / 2) * (g->OW / 2) * g->O; /* int32_t */
+}
+
+bool PA_(pa_window_fits)(const pa_conv *g)
+{
+    return g->groups == 1 && !g->thin && !g->grey && g->sh == 1 && g->sw == 1 &&
+           g->dh == 1 && g->dw == 1 && g->kh <= MOST_ROWS && g->OH > 1 && g->OW > 1 &&
+           (double)g->Hp * (double)g->OW * (double)row_of(g) <= PATCHES &&
+           2.0 * (double)g->O * (double)packed_one(g) <= PACKED;
+}
+
+bool PA_(pa_window_find)(const pa_conv *g, const real *dz, real *d, unsigned char *place)
+{
+    const size_t row = g->OW * g->O, PH = g->OH / 2, PW = g->OW / 2;
+    for (size_t i = 0; i < g->OH; i++) /* what no window covers */
+        for (size_t j = i < 2 * PH ? 2 * PW * g->O : 0; j < row; j++)
+            if (dz[i * row + j] != 0)
+                return false;
+    for (size_t i = 0; i < PH; i++, dz += 2 * row)
+        for (size_t j = 0; j < PW; j++) {
+            const real *p = dz + 2 * j * g->O;
+            for (size_t o = 0; o < g->O; o++, p++) {
+                const real v[] = {p[0], p[g->O], p[row], p[row + g->O]};
+                int at = 0, found = 0;
+                for (int k = 0; k < 4; k++) {
+                    at = v[k] != 0 ? k : at;
+                    found += v[k] != 0;
+                }
+                if (found > 1)
+                    return false;
+                *d++ = v[at];
+                *place++ = (unsigned char)at;
+            }
+        }
+    return true;
+}
+
+/* ---- gradient of the kernel ----------------------------------------------------------
+ */
+
+/* laid: (Hp, OW, row_of). */
+static void lay_patches(const pa_conv *g, const real *x, bool slack, real *laid)
+{
+    const size_t N = g->kw * g->C, row = row_of(g);
+    for (size_t i = 0; i < g->Hp; i++)
+        for (size_t ox = 0; ox < g->OW; ox++, laid += row) {
+            const real *from = x + (i * g->Wp + ox) * g->C;
+            for (size_t j = 0; j < N; j += VR_N)
+                vr_store(laid + j, slack || N - j >= VR_N
+                                       ? vr_load(from + j)
+                                       : vr_load_n(from + j, (int)(N - j)));
+        }
+}
+
+/* From a window's first pixel to its places. at: (n). */
+static void locate(size_t n, const unsigned char *place, int32_t down, int32_t right,
+                   int32_t *at)
+{
+    for (size_t i = 0; i < n; i++)
+        at[i] = (place[i] >> 1) * down + (place[i] & 1) * right;
+}
+
+typedef struct strip {    /* one result's windows */
+    size_t high, wide, O; /* windows; from one to the next, */
+    size_t down, right;   /* and of what lies under them */
+    const real *d, *x;    /* the image, laid out */
+    const int32_t *at;    /* of a place in its window */
+    size_t next, row;     /* from row to row: of the image, of the sums */
+    real *bias;           /* a vector of equal sums of d, or NULL */
+} strip;
+
+PA_INLINE void gather(const int rows, const int vecs, const strip *s, real *sums)
+{
+    vr acc[MOST_ROWS][TAPS], sum = vr_zero();
+    PA_UNROLL
+    for (int i = 0; i < rows; i++) {
+        PA_UNROLL
+        for (int j = 0; j < vecs; j++)
+            acc[i][j] = vr_zero();
+    }
+    const size_t next = s->next, O = s->O;
+    const real *d = s->d;
+    const int32_t *at = s->at;
+    const size_t right = s->right, wide = s->wide;
+    for (size_t y = 0; y < s->high; y++) {
+        const real *under = s->x + y * s->down;
+        for (size_t k = wide; k > 0; k--, d += O, at += O, under += right) {
+            const vr dk = vr_set1(*d);
+            const real *x = under + *at;
+            sum = vr_add(sum, dk);
+            PA_UNROLL
+            for (int i = 0; i < rows; i++, x += next) {
+                PA_UNROLL
+                for (int j = 0; j < vecs; j++)
+                    acc[i][j] = vr_fma(dk, vr_load(x + j * VR_N), acc[i][j]);
+            }
+        }
+    }
+    if (s->bias)
+        vr_store(s->bias, vr_add(vr_load(s->bias), sum));
+    PA_UNROLL
+    for (int i = 0; i < rows; i++, sums += s->row) {
+        PA_UNROLL
+        for (int j = 0; j < vecs; j++)
+            vr_store(sums + j * VR_N, vr_add(vr_load(sums + j * VR_N), acc[i][j]));
+    }
+}
+
+typedef void gather_kernel(const strip *s, real *sums);
+#define GATHER(rows, vecs)                                                               \
+    static void gather_##rows##x##vecs(const strip *s, real *sums)                       \
+    {                                                                                    \
+        gather(rows, vecs, s, sums);                                                     \
+    }
+/* clang-format off */
+GATHER(1, 1) GATHER(2, 1) GATHER(3, 1) GATHER(4, 1) GATHER(5, 1)
+GATHER(1, 2) GATHER(2, 2) GATHER(3, 2) GATHER(4, 2) GATHER(5, 2)
+static gather_kernel *const gathers[TAPS][MOST_ROWS] = {
+    {gather_1x1, gather_2x1, gather_3x1, gather_4x1, gather_5x1},
+    {gather_1x2, gather_2x2, gather_3x2, gather_4x2, gather_5x2},
+};
+/* clang-format on */
+
+/* For each result: the kernel's rows, then a vector for the bias. */
+static size_t sums_of_one(const pa_conv *g)
+{
+    return g->kh * row_of(g) + VR_N;
+}
+
+size_t PA_(pa_window_sums)(const pa_conv *g)
+{
+    return g->O * sums_of_one(g);
+}
+
+void PA_(pa_window_dkernel)(const pa_conv *g, const real *x, bool slack, const real *d,
+                            const unsigned char *place, real *room, real *sums)
+{
+    int32_t *at = (int32_t *)(void *)(room + patches(g));
+    strip s = {.high = g->OH / 2, .wide = g->OW / 2, .O = g->O, .row = row_of(g)};
+    s.next = g->OW * s.row;
+    s.down = 2 * s.next;
+    s.right = 2 * s.row;
+    lay_patches(g, x, slack, room);
+    locate(s.high * s.wide * g->O, place, (int32_t)s.next, (int32_t)s.row, at);
+    for (size_t o = 0; o < g->O; o++, sums += sums_of_one(g))
+        for (size_t j = 0; j < s.row; j += TAPS * VR_N) {
+            const size_t vecs = least(s.row - j, TAPS * VR_N) / VR_N;
+            s.d = d + o;
+            s.at = at + o;
+            s.x = room + j;
+            s.bias = j == 0 ? sums + g->kh * s.row : NULL;
+            gathers[vecs - 1][g->kh - 1](&s, sums + j);
+        }
+}
+
+void PA_(pa_window_fold)(const pa_conv *g, const real *sums, real *dkernel, real *dbias)
+{
+    const size_t N = g->kw * g->C, row = row_of(g);
+    for (size_t o = 0; o < g->O; o++, sums += sums_of_one(g)) {
+        for (size_t ky = 0; dkernel && ky < g->kh; ky++)
+            for (size_t k = 0; k < N; k++)
+                dkernel[(ky * N + k) * g->O + o] += sums[ky * row + k];
+        if (dbias)
+            dbias[o] += sums[g->kh * row];
+    }
+}
+
+/* ---- gradient of the image -----------------------------------------------------------
+ */
+
+void PA_(pa_window_pack)(const pa_conv *g, const real *kernel, real *packed)
+{
+    const size_t N = g->kw * g->C, row = wide_row(g);
+    memset(packed, 0, PA_(pa_window_packed)(g) * sizeof *packed);
+    for (size_t right = 0; right < 2; right++)
+        for (size_t o = 0; o < g->O; o++, packed += packed_one(g))
+            for (size_t ky = 0; ky < g->kh; ky++)
+                for (size_t k = 0; k < N; k++)
+                    packed[(1 + ky) * row + right * g->C + k] =
+                        kernel[(ky * N + k) * g->O + o];
+}
+
+typedef struct column {    /* of windows */
+    size_t n, O, one;      /* windows; results; from one's kernel to the next one's */
+    const real *d;         /* (O) */
+    const real *kernel[4]; /* by place */
+    const unsigned char *place;
+    size_t down;      /* from window to window, of d and place */
+    size_t row, next; /* from row to row: of the kernel, of dx */
+    int last;         /* lanes of the last vector, */
+    const real *end;  /* where nothing may be written behind it */
+} column;
+
+PA_INLINE void add_row(const int vecs, const column *s, const vr *acc, real *to)
+{
+    PA_UNROLL
+    for (int v = 0; v < vecs; v++, to += VR_N) {
+        if (v < vecs - 1 || s->end - to >= VR_N)
+            vr_store(to, vr_add(vr_load(to), acc[v]));
+        else
+            vr_store_n(to, vr_add(vr_load_n(to, s->last), acc[v]), s->last);
+    }
+}
+
+/* Down a column of windows; two rows of dx are finished with each, and leave the
+ * registers. */
+PA_INLINE void slide(const int rows, const int vecs, const column *s, real *dx)
+{
+    vr acc[MOST_ROWS + 1][WIDE];
+    PA_UNROLL
+    for (int i = 0; i < rows; i++) {
+        PA_UNROLL
+        for (int v = 0; v < vecs; v++)
+            acc[i][v] = vr_zero();
+    }
+    const size_t row = s->row, O = s->O, next = s->next;
+    const real *d = s->d;
+    const unsigned char *place = s->place;
+    for (size_t k = s->n; k > 0; k--, d += s->down, place += s->down) {
+        for (size_t o = 0, at = 0; o < O; o++, at += s->one) {
+            const real *w = s->kernel[place[o]] + at;
+            const vr dk = vr_set1(d[o]);
+            PA_UNROLL
+            for (int i = 0; i < rows; i++, w += row) {
+                PA_UNROLL
+                for (int v = 0; v < vecs; v++)
+                    acc[i][v] = vr_fma(dk, vr_load(w + v * VR_N), acc[i][v]);
+            }
+        }
+        PA_UNROLL
+        for (int i = 0; i < 2; i++, dx += next)
+            add_row(vecs, s, acc[i], dx);
+        PA_UNROLL
+        for (int i = 0; i < rows; i++) {
+            PA_UNROLL
+            for (int v = 0; v < vecs; v++)
+                acc[i][v] = i + 2 < rows ? acc[i + 2][v] : vr_zero();
+        }
+    }
+    PA_UNROLL
+    for (int i = 0; i < rows - 2; i++, dx += next)
+        add_row(vecs, s, acc[i], dx);
+}
+
+typedef void slide_kernel(const column *s, real *dx);
+#define SLIDE(rows, vecs)                                                                \
+    static void slide_##rows##x##vecs(const column *s, real *dx)                         \
+    {                                                                                    \
+        slide(rows, vecs, s, dx);                                                        \
+    }
+/* clang-format off */
+SLIDE(2, 1) SLIDE(3, 1) SLIDE(4, 1) SLIDE(5, 1) SLIDE(6, 1)
+SLIDE(2, 2) SLIDE(3, 2) SLIDE(4, 2) SLIDE(5, 2) SLIDE(6, 2)
+#define BY_ROWS(vecs) {slide_2x##vecs, slide_3x##vecs, slide_4x##vecs, \
+                       slide_5x##vecs, slide_6x##vecs}
+#if TILE_ROWS >= 12
+SLIDE(2, 3) SLIDE(3, 3) SLIDE(4, 3) SLIDE(5, 3) SLIDE(6, 3)
+static slide_kernel *const slides[WIDE][MOST_ROWS] = {BY_ROWS(1), BY_ROWS(2), BY_ROWS(3)};
+#else
+static slide_kernel *const slides[WIDE][MOST_ROWS] = {BY_ROWS(1), BY_ROWS(2)};
+#endif
+/* clang-format on */
+
+/* Lanes beyond a window's columns are 0: where something follows whole vectors are
+ * added. */
+void PA_(pa_window_dimage)(const pa_conv *g, const real *d, const unsigned char *place,
+                           const real *packed, bool slack, real *dx)
+{
+    const size_t N = (g->kw + 1) * g->C, PW = g->OW / 2;
+    column s = {.n = g->OH / 2, .O = g->O, .one = packed_one(g), .row = wide_row(g)};
+    s.down = PW * g->O;
+    s.next = g->Wp * g->C;
+    s.end = dx + g->Hp * g->Wp * g->C + (slack ? PA_CONV_SLACK : 0);
+    for (size_t i = 0; i < PW; i++, d += g->O, place += g->O) {
+        s.d = d;
+        s.place = place;
+        for (size_t j = 0; j < N; j += WIDE * VR_N) {
+            const size_t cols = least(N - j, WIDE * VR_N), vecs = whole(cols) / VR_N;
+            s.last = (int)(cols - (vecs - 1) * VR_N);
+            for (size_t k = 0; k < 4; k++)
+                s.kernel[k] = packed + (k & 1) * g->O * s.one + (k < 2 ? s.row : 0) + j;
+            slides[vecs - 1][g->kh - 1](&s, dx + 2 * i * g->C + j);
+        }
+    }
+}
