@@ -118,6 +118,7 @@ const pa_op PA_(pa_op_gru) = {
     .name = "gru",
     .formula = "h_t = z h_(t-1) + (1 - z) activation(x_t + r h_(t-1)); all h, the last h",
     .kind = PA_KIND_LAYER,
+    .flags = PA_NEEDS_IN,
     .min_in = 4,
     .max_in = 7,
     .n_out = 2,

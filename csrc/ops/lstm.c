@@ -125,6 +125,7 @@ const pa_op PA_(pa_op_lstm) = {
     .formula =
         "c_t = f c_(t-1) + i g, h_t = o activation(c_t); all h, the last h, the last c",
     .kind = PA_KIND_LAYER,
+    .flags = PA_NEEDS_IN,
     .min_in = 4,
     .max_in = 8,
     .n_out = 3,

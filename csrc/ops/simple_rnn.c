@@ -51,6 +51,7 @@ const pa_op PA_(pa_op_simple_rnn) = {
     .formula =
         "h_t = activation(x_t kernel + h_(t-1) recurrent + bias); all h, the last h",
     .kind = PA_KIND_LAYER,
+    .flags = PA_NEEDS_IN,
     .min_in = 4,
     .max_in = 7,
     .n_out = 2,

@@ -58,12 +58,13 @@ static PyObject *op_info(PyObject *module, PyObject *name)
     if (!attrs)
         return NULL;
     return Py_BuildValue(
-        "{s:s,s:s,s:s,s:s,s:i,s:i,s:i,s:I,s:O,s:O,s:O,s:N}", "name", op->name, "formula",
-        op->formula ? op->formula : "", "kind", kind[op->kind], "in_names",
+        "{s:s,s:s,s:s,s:s,s:i,s:i,s:i,s:I,s:O,s:O,s:O,s:O,s:N}", "name", op->name,
+        "formula", op->formula ? op->formula : "", "kind", kind[op->kind], "in_names",
         op->in_names ? op->in_names : "x", "min_in", op->min_in, "max_in", op->max_in,
         "n_out", op->n_out, "no_din", op->no_din, "in_place",
         op->flags & PA_IN_PLACE ? Py_True : Py_False, "alias",
-        op->flags & PA_ALIAS ? Py_True : Py_False, "differentiable",
+        op->flags & PA_ALIAS ? Py_True : Py_False, "needs_in",
+        op->flags & PA_NEEDS_IN ? Py_True : Py_False, "differentiable",
         op->flags & (PA_NO_GRAD | PA_MUTATES) ? Py_False : Py_True, "attrs", attrs);
 }
 
