@@ -26,9 +26,10 @@ from pathlib import Path
 from builds import compile_with, copy
 
 FLAGS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
-# build other cores, look at the tree rather than at the core, or start kernels of Jupyter
+# build other cores, look at the tree rather than at the core, start kernels of Jupyter, or
+# measure the time of long calls
 LEFT_OUT = {"c_programs", "planted", "package", "notebooks", "sanitizers", "docs", "layering",
-            "static", "shapes", "parallel"}  # fmt: skip
+            "static", "shapes", "parallel", "interrupts"}  # fmt: skip
 SHORT = ("autodiff", "bad_input", "copies", "feedback", "finite", "functional", "health",
          "images", "losses", "metrics", "optimizers", "recurrent", "saving")  # fmt: skip
 PARTS = {"ops": "test_layouts_give", "ufuncs": "size_and_layout and float32"}  # of long files
