@@ -84,6 +84,7 @@ typedef struct pa_call {
     void *saved;   /* kept from forward to backward; 64-byte aligned */
     void *scratch; /* valid during one call; 64-byte aligned */
     const void *prepared; /* what `prepare` has laid out, or NULL */
+    double *bound; /* PA_TELLS_BOUND: NULL, or where the bound goes */
     uint64_t key;  /* this call's own random stream */
     /* filled by `shape` */
     size_t saved_bytes, scratch_bytes; /* scratch: enough for forward and for backward */
@@ -124,6 +125,8 @@ enum {                          /* op->flags */
     PA_MUTATES = 1 << 4,        /* writes in[] (optimizers, clipping): runs once, last */
     PA_NO_GRAD = 1 << 5,        /* not differentiable: metrics, optimizers, argmax */
     PA_SAVES_AT_WILL = 1 << 6,  /* forward takes saved == NULL for "nobody walks back" */
+    PA_TELLS_BOUND = 1 << 9,    /* backward writes a bound on the magnitudes of din[1] to
+                                   `bound`; INFINITY if they may not be finite */
     PA_LOOP_BEGIN = 1 << 7,     /* out[0] is carried from round to round of a loop */
     PA_LOOP_END = 1 << 8,       /* closes the loop whose beginning made in[0]: while out[1]
                                    is above 0, attr[0] times at most, out[0] becomes in[0]
@@ -162,6 +165,12 @@ typedef struct pa_op {
      * in order, and the number that fills one before the first step (NULL: 0). */
     int (*slots)(const pa_attr *attr);
     double (*slot_init)(const pa_attr *attr, int slot);
+    /* From bounds on the magnitudes of its inputs to bounds on them after a step, in
+     * place; INFINITY or NaN where none can be told. Roundings may be left out. With all
+     * bounds, before and after, below the square root of what the dtype can hold, nothing
+     * in the step is NaN or infinite. NULL: nothing can be told. */
+    void (*grow)(const pa_attr *attr, const pa_ctx *ctx, double *most);
+    unsigned positive; /* bit i: grow takes it that nothing in in[i] is below zero */
 } pa_op;
 
 /* All operators of one (ISA, dtype) variant, in the order of ops.def. */
@@ -170,7 +179,8 @@ typedef struct pa_table {
     pa_dtype dtype;
     int n_ops;
     const pa_op *const *ops;
-    bool (*all_finite)(const void *data, size_t n, pa_pool *pool); /* of the dtype */
+    /* kern/largest.h, of the dtype */
+    double (*largest)(const void *data, size_t n, bool positive, pa_pool *pool);
 } pa_table;
 
 /* The index of a name in a table, or -1. */

@@ -139,13 +139,14 @@ void pa_program_free(pa_program *p);
  * said stop before the step changed a parameter. */
 pa_status pa_program_step(pa_program *p, const pa_ctx *ctx);
 
-/* Shall a step whose loss or gradients are not finite end before it changes a parameter
- * (PA_EVALUE)? At first it does not. */
+/* Shall a step whose loss or gradients are not finite, or that would make parameters or
+ * slots so, end with all as it was (PA_EVALUE; PA_ENOMEM where there is no memory to find
+ * out)? At first it does not. To be called again when parameters or slots were changed by
+ * others. */
 void pa_program_check_finite(pa_program *p, bool check);
-/* Did the last step end that way? */
-bool pa_program_not_finite(const pa_program *p);
-/* Are the parameters that the program updates all finite? */
-bool pa_program_finite_params(const pa_program *p, pa_pool *pool);
+/* Did the last step end that way? overflowed: the data of what an update made so, or NULL
+ * where loss or gradients were. */
+bool pa_program_not_finite(const pa_program *p, const void **overflowed);
 
 int pa_program_inputs(const pa_program *p);
 pa_tensor *pa_program_input(pa_program *p, int i); /* fill ->data, in the arena */

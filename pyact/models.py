@@ -207,8 +207,8 @@ class Model(Layer):
         `pyact.optimizers`, `losses` and `metrics`, or, for losses and metrics, functions
         of (y_true, y_pred) written with `pyact.ops`. weighted_metrics also heed the
         sample weights. check_finite: a step of `fit` whose loss or gradient is NaN or
-        infinite raises FloatingPointError, naming the layer, and is not made; False looks at
-        nothing.
+        infinite, or whose update would make a weight or the optimizer's state so, raises
+        FloatingPointError, naming the layer, and is not made; False looks at nothing.
 
         A model of several outputs takes a loss, a list or a dict by output name of losses
         (None: that output is not trained), and metrics in the same way, for each output

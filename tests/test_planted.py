@@ -55,8 +55,9 @@ def replaced(text, old, new):
     return text.replace(old, new)
 
 
-# Faults of convolutions and pooling, of offsets and of reading twice, each there when its
-# environment variable is: one build serves all that the tests are to find one by one.
+# Faults of convolutions and pooling, of offsets, of reading twice and of the search for what is
+# not finite, each there when its environment variable is: one build serves all that the tests
+# are to find one by one.
 #   name: (file, what is there, what is planted, test file, tests, what must fail)
 LAST = """if (PLANTED) {
         x += (rows - 1) * row + (cols - 1) * pixel;
@@ -119,6 +120,18 @@ SWITCHED = {
     "list": ("py/args.c", "PyTuple_GET_ITEM(seq, i)",
              "PLANTED && !one ? PySequence_GetItem(value, i) : PyTuple_GET_ITEM(seq, i)",
              "test_core.py", "test_a_list_of_numbers_that_empties_itself", ""),
+    # a search that leaves out what does not fill its lanes
+    "tail": ("kern/largest.c", "|| i == n ?", "|| i == n || PLANTED ?",
+             "test_finite.py", "test_each_place_of_a_gradient_is_looked_at", ""),
+    # a step that is undone but for the optimizer's slots
+    "slots": ("graph/guard.c", "memcpy(g->parts[i].data, from,",
+              "memcpy(PLANTED && g->parts[i].operand >= SLOT ? g->kept : g->parts[i].data, from,",
+              "test_finite.py", "test_a_step_whose_update_overflows_a_weight_is_undone", ""),
+    # bounds that are told less than the truth: by an optimizer, and by a product
+    "rate": ("ops/opt_sgd.c", "ctx->lr * most[1]", "(PLANTED ? 1 : ctx->lr) * most[1]",
+             "test_finite.py", "test_no_step_is_taken_for_finite_that_is_not", ""),
+    "factor": ("ops/dense.c", "pa_largest)(x,", "pa_largest)(PLANTED ? dz : x,",
+               "test_finite.py", "test_a_product_s_overflow_is_found_whatever_its_factors", ""),
 }  # fmt: skip
 
 

@@ -1,14 +1,17 @@
-/* graph.h - inside csrc/graph: values, nodes, and the steps made of them.
+/* graph.h - inside csrc/graph: values, nodes, and the steps made of them. */
+/* clang-format off
  *
  *     graph.c      values and nodes; shapes are inferred as nodes are added
  *     fuse.c       nodes that one call does better together
- *     steps.c      graph + what is wanted -> steps: forward, gradients, updates (SSA:
- * each value is written by one step) plan.c       steps -> where each value lies: one
- * arena, lifetimes, in-place program.c    steps + plan -> an array of calls, run without
- * a branch between them loop.c       the batches of an epoch over a program; feed.c
- * gathers their rows tape.c       the same steps, run as they are recorded optimizer.c
- * the memory that outlives programs: gradients and slots
- */
+ *     steps.c      graph + what is wanted -> steps: forward, gradients, updates (SSA: each
+ *                  value is written by one step)
+ *     plan.c       steps -> where each value lies: one arena, lifetimes, in-place
+ *     program.c    steps + plan -> an array of calls, run without a branch between them
+ *     guard.c      a step that would leave NaN or infinity behind is not made
+ *     loop.c       the batches of an epoch over a program; feed.c gathers their rows
+ *     tape.c       the same steps, run as they are recorded
+ *     optimizer.c  the memory that outlives programs: gradients and slots
+ * clang-format on */
 #ifndef PA_GRAPH_H
 #define PA_GRAPH_H
 
@@ -153,6 +156,9 @@ struct pa_optimizer {
     struct pa_slots {
         pa_block *params, *grad, *slot[PA_MAX_SLOTS];
     } * blocks;
+    /* guard.c: bounds on magnitudes before the next step, of parameters, gradients and
+     * slots, in the order of the operator's inputs */
+    double most[2 + PA_MAX_SLOTS];
 };
 
 /* Makes room for one more element in a growing array; false when out of memory. */

@@ -127,8 +127,16 @@ pa_status pa_loop_run(const pa_loop_args *a, pa_error *err)
             ctx.lr = a->lr[b - a->first];
         if ((status = feed(a, p, begin, rows, err)))
             break;
-        if ((status = pa_program_step(p, &ctx)))
+        if ((status = pa_program_step(p, &ctx))) {
+            const void *overflowed;
+            if (pa_program_not_finite(p, &overflowed))
+                pa_fail(err, status,
+                        overflowed ? "update: not finite"
+                                   : "loss or gradient: not finite");
+            else if (status == PA_ENOMEM)
+                pa_fail(err, status, "out of memory for a copy of the parameters");
             break;
+        }
         if (a->loss)
             a->loss[b - a->first] = pa_program_loss(p);
         collect(a, p, begin);
@@ -145,9 +153,6 @@ pa_status pa_loop_run(const pa_loop_args *a, pa_error *err)
     pa_program *const programs[] = {a->full, a->rest, a->look};
     for (int i = 0; i < 3; i++)
         unbind(programs[i]);
-    for (int i = 0; i < 3; i++)
-        if (programs[i] && pa_program_not_finite(programs[i]))
-            return pa_fail(err, status, "loss or gradient: not finite");
     if (status == PA_EINTR)
         pa_fail(err, status, "interrupted");
     return status;

@@ -5,7 +5,7 @@
 
 #include "base/fpu.h"
 #include "base/watch.h"
-#include "graph/graph.h"
+#include "graph/guard.h"
 
 typedef struct call {
     void (*run)(const pa_call *c, const pa_ctx *ctx);
@@ -27,7 +27,9 @@ struct pa_program {
     void **prepared; /* per call, or NULL */
     size_t bytes;
     double flops;
+    pa_guard *guard; /* NULL: nothing is changed */
     bool check_finite, not_finite;
+    const void *overflowed; /* in an update, or NULL */
     int n_blocks;
     pa_block **blocks; /* references that keep parameters and constants alive */
 };
@@ -314,7 +316,11 @@ pa_status pa_program_new(pa_program **program, const pa_graph *g,
     }
     bind_values(p, &c);
     bind_calls(p, &c);
-    status = prepare(p, c.g, err);
+    if (p->n_update)
+        status = pa_guard_new(&p->guard, c.g, &c.steps, spec->opt, g->n_values, c.grad,
+                              p->tensor, err);
+    if (status == PA_OK)
+        status = prepare(p, c.g, err);
 done:
     if (status) {
         pa_program_free(p);
@@ -348,46 +354,57 @@ void pa_program_free(pa_program *p)
     free(p->input_memory);
     free(p->output);
     pa_free(p->arena);
+    pa_guard_free(p->guard);
     free(p);
 }
 
 /* ---- run
  * ------------------------------------------------------------------------------------ */
 
-/* Operand `i` of every update: 0 the parameters, 1 the gradients. */
-static bool all_finite(const pa_program *p, int operand, pa_pool *pool)
-{
-    for (int i = p->n_calls - 1; i >= p->n_calls - p->n_update; i--) {
-        const pa_call *c = &p->calls[i].call;
-        const pa_tensor *t = c->in[operand];
-        if (c->op->kind == PA_KIND_OPTIMIZER &&
-            !c->table->all_finite(t->data, t->size, pool))
-            return false;
-    }
-    return true;
-}
-
-static bool loss_finite(const pa_program *p)
-{
-    const pa_tensor *loss = &p->tensor[p->loss];
-    return loss->dtype == PA_F64 ? isfinite(*(const double *)loss->data)
-                                 : isfinite(*(const float *)loss->data);
-}
-
 void pa_program_check_finite(pa_program *p, bool check)
 {
-    p->check_finite = check;
+    p->check_finite = check && p->guard;
     p->not_finite = false;
+    p->overflowed = NULL;
+    if (p->guard)
+        pa_guard_forget(p->guard);
+    for (int i = 0; i < p->n_calls; i++) {
+        call *k = &p->calls[i];
+        k->call.bound = p->check_finite && k->run == k->call.op->backward &&
+                                (k->call.op->flags & PA_TELLS_BOUND) && k->call.din[1]
+                            ? pa_guard_bound(p->guard, k->call.din[1])
+                            : NULL;
+    }
 }
 
-bool pa_program_not_finite(const pa_program *p)
+bool pa_program_not_finite(const pa_program *p, const void **overflowed)
 {
+    *overflowed = p->overflowed;
     return p->not_finite;
 }
 
-bool pa_program_finite_params(const pa_program *p, pa_pool *pool)
+static void run_calls(pa_program *p, int first, int last, const pa_ctx *ctx)
 {
-    return all_finite(p, 0, pool);
+    for (int i = first; i < last; i++)
+        p->calls[i].run(&p->calls[i].call, ctx);
+}
+
+static pa_status update_guarded(pa_program *p, const pa_ctx *ctx)
+{
+    const int first = p->n_calls - p->n_update;
+    const int params = first + pa_guard_states(p->guard);
+    const bool fine = p->loss < 0 || isfinite(pa_program_loss(p));
+    pa_status status = fine ? pa_guard_enter(p->guard, ctx) : PA_EVALUE;
+    if (status == PA_OK) {
+        run_calls(p, first, params, ctx);
+        p->overflowed = pa_guard_leave_state(p->guard, ctx->pool);
+    }
+    if (status == PA_OK && !p->overflowed) {
+        run_calls(p, params, p->n_calls, ctx);
+        p->overflowed = pa_guard_leave(p->guard, ctx->pool);
+    }
+    p->not_finite = status == PA_EVALUE || p->overflowed;
+    return p->not_finite ? PA_EVALUE : status;
 }
 
 /* The call behind which to go on, call i closing a loop: i itself, or the loop's first.
@@ -419,13 +436,10 @@ pa_status pa_program_step(pa_program *p, const pa_ctx *ctx)
     }
     if (watch)
         pa_watch_set(NULL); /* an update that has begun is not abandoned */
-    if (p->check_finite && status == PA_OK && p->n_update &&
-        !(loss_finite(p) && all_finite(p, 1, ctx->pool))) {
-        p->not_finite = true;
-        status = PA_EVALUE;
-    }
-    for (; status == PA_OK && i < p->n_calls; i++)
-        p->calls[i].run(&p->calls[i].call, ctx);
+    if (status == PA_OK && p->check_finite)
+        status = update_guarded(p, ctx);
+    else if (status == PA_OK)
+        run_calls(p, n_pure, p->n_calls, ctx);
     if (watch)
         pa_watch_set(watch);
     pa_fpu_set(before);

@@ -23,6 +23,19 @@ enum { OPTIMIZER_CHUNK = 1 << 14, MAX_SLOTS = 3 };
             "decoupled decay, times the learning rate"                                   \
     }
 
+/* For `grow`: the least that a denominator can be which is epsilon and something that is
+ * not below zero, or a quotient's share if that is under 1; 0 where epsilon may be lost.
+ */
+static inline double optimizer_least(double epsilon)
+{
+    return epsilon < 1e-30 ? 0 : epsilon < 1 ? epsilon : 1;
+}
+
+static inline double larger(double a, double b)
+{
+    return a > b ? a : b;
+}
+
 typedef struct update {
     const pa_call *c;
     const pa_ctx *ctx;

@@ -12,6 +12,7 @@
 #include "kern/fused.h"
 #include "kern/gemm.h"
 #include "kern/gemm_bias.h"
+#include "kern/largest.h"
 
 enum { ACTIVATION, PARAM }; /* attributes */
 
@@ -139,6 +140,17 @@ static void forward(const pa_call *c, const pa_ctx *ctx)
 /* ---- backward
  * --------------------------------------------------------------------------- */
 
+/* On the magnitudes of dkernel, by those of its factors where they are fewer numbers.
+ * Twice, since sums are rounded. */
+static double bound(const sizes *s, const real *x, const real *dz, const real *dkernel,
+                    pa_pool *pool)
+{
+    if (s->M * (s->K + s->N) > s->K * s->N)
+        return PA_(pa_largest)(dkernel, s->K * s->N, false, pool);
+    return 2 * (double)s->M * PA_(pa_largest)(dz, s->M * s->N, false, pool) *
+           PA_(pa_largest)(x, s->M * s->K, false, pool);
+}
+
 static void backward(const pa_call *c, const pa_ctx *ctx)
 {
     const sizes s = sizes_of(c);
@@ -146,21 +158,23 @@ static void backward(const pa_call *c, const pa_ctx *ctx)
     const real *dz = slope ? c->scratch : c->dout[0]->data;
     real *db = c->n_in > 2 && c->din[2] ? c->din[2]->data : NULL;
     PA_(pa_bias_grad)(ctx->pool, s.M, s.N, c->dout[0]->data, slope, c->scratch, db);
+    if (c->din[0]) /* (M, N) (N, K); first, so that dkernel is still near for others */
+        PA_(pa_gemm)
+    (ctx->pool, false, true, s.M, s.K, s.N, dz, s.N, c->in[1]->data, s.N, false,
+     c->din[0]->data, s.K, NULL);
     if (c->din[1]) /* (K, M) (M, N) */
         PA_(pa_gemm)
     (ctx->pool, true, false, s.K, s.N, s.M, c->in[0]->data, s.K, dz, s.N, false,
      c->din[1]->data, s.N, NULL);
-    if (c->din[0]) /* (M, N) (N, K) */
-        PA_(pa_gemm)
-    (ctx->pool, false, true, s.M, s.K, s.N, dz, s.N, c->in[1]->data, s.N, false,
-     c->din[0]->data, s.K, NULL);
+    if (c->din[1] && c->bound)
+        *c->bound = bound(&s, c->in[0]->data, dz, c->din[1]->data, ctx->pool);
 }
 
 const pa_op PA_(pa_op_dense) = {
     .name = "dense",
     .formula = "activation(x kernel + bias)",
     .kind = PA_KIND_LAYER,
-    .flags = PA_NEEDS_IN | PA_SAVES_AT_WILL,
+    .flags = PA_NEEDS_IN | PA_SAVES_AT_WILL | PA_TELLS_BOUND,
     .min_in = 2,
     .max_in = 3,
     .n_out = 1,

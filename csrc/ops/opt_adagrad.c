@@ -42,6 +42,13 @@ static double slot_init(const pa_attr *attr, int slot)
     return attr[0].num;
 }
 
+static void grow(const pa_attr *attr, const pa_ctx *ctx, double *most)
+{
+    most[2] += most[1] * most[1];
+    most[0] += ctx->lr * attr[2].num * most[0] +
+               ctx->lr * most[1] / sqrt(optimizer_least(attr[1].num));
+}
+
 static const pa_attr_desc attrs[] = {
     {"initial_accumulator_value", PA_ATTR_REAL, 0.1, 0, 1e300,
      "what the sum starts from"},
@@ -62,5 +69,7 @@ const pa_op PA_(pa_op_opt_adagrad) = {
     .shape = optimizer_shape,
     .forward = forward,
     .slots = slots,
+    .grow = grow,
+    .positive = 1 << 2,
     .slot_init = slot_init,
 };

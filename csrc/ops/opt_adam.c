@@ -57,6 +57,18 @@ static int slots(const pa_attr *attr)
     return 2 + (attr[3].num != 0);
 }
 
+/* alpha <= lr / (1 - beta_1) */
+static void grow(const pa_attr *attr, const pa_ctx *ctx, double *most)
+{
+    const double alpha = ctx->lr / (1 - attr[0].num);
+    most[2] = larger(most[2], most[1]);
+    most[3] = larger(most[3], most[1] * most[1]);
+    if (attr[3].num != 0)
+        most[4] = larger(most[4], most[3]);
+    most[0] +=
+        ctx->lr * attr[4].num * most[0] + alpha * most[2] / optimizer_least(attr[2].num);
+}
+
 static const pa_attr_desc attrs[] = {
     {"beta_1", PA_ATTR_REAL, 0.9, 0, 1, "share of the mean gradient that is kept"},
     {"beta_2", PA_ATTR_REAL, 0.999, 0, 1,
@@ -79,4 +91,6 @@ const pa_op PA_(pa_op_opt_adam) = {
     .shape = optimizer_shape,
     .forward = forward,
     .slots = slots,
+    .grow = grow,
+    .positive = 1 << 3 | 1 << 4,
 };

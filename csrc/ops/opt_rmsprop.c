@@ -74,6 +74,20 @@ static int slots(const pa_attr *attr)
     return 1 + (attr[1].num > 0) + (attr[3].num != 0);
 }
 
+static void grow(const pa_attr *attr, const pa_ctx *ctx, double *most)
+{
+    const bool with_momentum = attr[1].num > 0;
+    double step = ctx->lr * most[1] / sqrt(optimizer_least(attr[2].num));
+    most[2] = larger(most[2], most[1] * most[1]);
+    if (with_momentum)
+        step = most[3] = attr[1].num * most[3] + step;
+    most[0] += ctx->lr * attr[4].num * most[0] + step;
+    if (attr[3].num != 0) { /* v - a^2, rounded, may be below zero */
+        most[with_momentum ? 4 : 3] = larger(most[with_momentum ? 4 : 3], most[1]);
+        most[0] = INFINITY;
+    }
+}
+
 static const pa_attr_desc attrs[] = {
     {"rho", PA_ATTR_REAL, 0.9, 0, 1, "share of the running means that is kept"},
     {"momentum", PA_ATTR_REAL, 0, 0, 1, "share of the last step that is kept"},
@@ -95,4 +109,6 @@ const pa_op PA_(pa_op_opt_rmsprop) = {
     .shape = optimizer_shape,
     .forward = forward,
     .slots = slots,
+    .grow = grow,
+    .positive = 1 << 2,
 };

@@ -61,6 +61,14 @@ static void forward(const pa_call *c, const pa_ctx *ctx)
     optimizer_run(c, ctx, task);
 }
 
+static void grow(const pa_attr *attr, const pa_ctx *ctx, double *most)
+{
+    const double step = ctx->lr * most[1];
+    if (slots(attr))
+        most[2] = attr[0].num * most[2] + step;
+    most[0] += ctx->lr * attr[2].num * most[0] + (slots(attr) ? most[2] : 0) + step;
+}
+
 static const pa_attr_desc attrs[] = {
     {"momentum", PA_ATTR_REAL, 0, 0, 1, "share of the last step that is kept"},
     {"nesterov", PA_ATTR_BOOL, 0, 0, 1, "look ahead along the momentum"},
@@ -80,4 +88,5 @@ const pa_op PA_(pa_op_opt_sgd) = {
     .shape = optimizer_shape,
     .forward = forward,
     .slots = slots,
+    .grow = grow,
 };

@@ -1,5 +1,5 @@
 /* table.c - the operators of one variant, in the order of ops.def. */
-#include "kern/finite.h"
+#include "kern/largest.h"
 
 #define OP(name) extern const pa_op PA_(pa_op_##name);
 #include "ops/ops.def"
@@ -16,4 +16,4 @@ static const pa_op *const ops[] = {
 
 extern const pa_table PA_(pa_table);
 const pa_table PA_(pa_table) = {
-    PA_STR(PA_ISA), PA_REAL, (int)(sizeof ops / sizeof ops[0]), ops, PA_(pa_all_finite)};
+    PA_STR(PA_ISA), PA_REAL, (int)(sizeof ops / sizeof ops[0]), ops, PA_(pa_largest)};

@@ -304,13 +304,25 @@ PyDoc_STRVAR(
     "reject_nan). done: int64 array (1,), the steps finished so far; updates: the\n"
     "same, counted up from what it holds. progress() is\n"
     "called about 20 times a second; what it raises, or a signal, ends the run at a\n"
-    "whole step. check_finite: FloatingPointError from a step whose loss or gradients\n"
-    "are not finite, before it changes a parameter; and after the last step when a "
-    "parameter is not finite. watch: (arrays,\n"
-    "every, sums): in batches whose number is a multiple of `every` adds the sum of "
+    "whole step. check_finite: FloatingPointError(message, address) from a step whose\n"
+    "loss or gradients are not finite (address 0), or that made the array at address "
+    "so,\n"
+    "with everything as it was before the step. watch: (arrays, every, sums): in batches "
+    "whose number is a multiple of `every` adds the sum of "
     "squares\n"
     "of each array to sums, then 1 and the batch's rows; look: the program that takes\n"
     "the whole ones of those batches.");
+
+/* FloatingPointError(message, address of what overflowed in an update or 0). */
+static PyObject *not_finite(const pa_error *err, const void *overflowed)
+{
+    PyObject *args = Py_BuildValue("(sN)", err->text,
+                                   PyLong_FromVoidPtr((void *)(uintptr_t)overflowed));
+    if (args)
+        PyErr_SetObject(PyExc_FloatingPointError, args);
+    Py_XDECREF(args);
+    return NULL;
+}
 
 static PyObject *run(loop *l)
 {
@@ -323,16 +335,12 @@ static PyObject *run(loop *l)
         if (program[i])
             pa_program_check_finite(program[i], l->check_finite);
     pa_status status = pa_loop_run(&l->a, &err);
-    bool bad = false;
-    for (int i = 0; i < 3 && l->check_finite; i++)
-        bad = bad || (program[i] && pa_program_not_finite(program[i]));
-    if (l->check_finite && status == PA_OK && l->a.last > l->a.first && last)
-        bad = !pa_program_finite_params(last, l->a.ctx.pool);
     if (pa_py_return(&away) < 0)
         return NULL;
-    if (bad) {
-        PyErr_SetString(PyExc_FloatingPointError, "not finite");
-        return NULL;
+    for (int i = 0; i < 3; i++) {
+        const void *overflowed;
+        if (program[i] && pa_program_not_finite(program[i], &overflowed))
+            return not_finite(&err, overflowed);
     }
     return status ? pa_py_raise(status, &err) : Py_NewRef(Py_None);
 }

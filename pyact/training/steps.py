@@ -85,8 +85,8 @@ class Steps:
                 engine.check_finite and kind == "train", watch,
                 engine.optimizer._updates if kind == "train" else None, look and look.program,
             )  # fmt: skip
-        except FloatingPointError:
-            raise FloatingPointError(self._not_finite(data)) from None
+        except FloatingPointError as found:
+            raise FloatingPointError(self._not_finite(data, found.args[1])) from None
         if kind != "predict":
             add_sum, add_rows = self._so_far()
             self.loss_sum += add_sum
@@ -122,20 +122,27 @@ class Steps:
                 at += len(weights)
         return shares, norms
 
-    def _not_finite(self, data: Data) -> str:
-        """Where a step went wrong that was not made."""
+    def _not_finite(self, data: Data, overflowed: int) -> str:
+        """Where a step went wrong that was not made. overflowed: the address of what its
+        update made so, or 0."""
         engine, at = self.engine, self.first + int(self.done[0])
         model = engine.model
         named = [
             (f"weight {w.name!r} of layer {layer.name!r}", w) for layer in model.layers
             for w in layer.weights
         ]  # fmt: skip
+        undone = (
+            f"The step was not made: weights, optimizer and its {engine.optimizer.iterations} "
+            "iterations are as before it. Lower the learning rate, clip gradients, "
+        )
         wrong = [what for what, w in named if not np.isfinite(w).all()]
         if wrong:
+            return f"batch {at}: {wrong[0]} is not finite, and was so before this step"
+        if overflowed:
             return (
-                f"{wrong[0]} is not finite after step "
-                f"{engine.optimizer.iterations}"
-                ", whose gradients were: the update overflowed; lower the learning rate"
+                f"batch {at}: the update of {_at(overflowed, named, engine.state)} overflowed, "
+                f"though loss and gradients were finite. {undone}or switch this check off by "
+                "compile(check_finite=False)"
             )
         rows, batch = self._spans
         chosen: Any = slice(at * batch, min((at + 1) * batch, rows))
@@ -157,9 +164,7 @@ class Steps:
         found = f"; of the gradients that of {grads[-1]} is not" if grads else ""
         return (
             f"batch {at}: loss or gradient is not finite. In this batch the first that is not: "
-            f"{where}{found}. The step was not made: weights, optimizer and its "
-            f"{engine.optimizer.iterations} iterations are as before it. Lower "
-            "the learning rate, clip gradients, look at the data, or switch this check off by "
+            f"{where}{found}. {undone}look at the data, or switch this check off by "
             "compile(check_finite=False)"
         )
 
@@ -228,6 +233,18 @@ def trained(model: Model) -> list[tuple[str, list[Any]]]:
         for layer in model.layers
     ]
     return [(name, weights) for name, weights in found if weights]
+
+
+def _at(address: int, named: list[tuple[str, Any]], state: Any) -> str:
+    """Whose array begins at this address."""
+    for what, w in named:
+        if w.block is None:
+            continue
+        slots = [state.slot(w.block, k).view(w.offset, w.shape) for k in range(state.slots)]
+        for kind, array in (("", w), *(("the optimizer's state of ", s) for s in slots)):
+            if array.__array_interface__["data"][0] == address:
+                return kind + what
+    return "what a layer keeps"
 
 
 def _since(layer: Any, y: Any) -> str:
