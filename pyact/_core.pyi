@@ -174,7 +174,7 @@ class Graph:
         self,
         target: Value,
         sources: Sequence[Value],
-        seed: Value = ...,
+        seed: Value | None = None,
         first: int = 0,
         last: int = -1,
         /,

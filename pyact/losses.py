@@ -174,14 +174,20 @@ def target_of(function: object) -> str:
     return str(target)
 
 
-def per_row(values: Any) -> Any:
-    """The mean over all axes but the first: one number a row."""
-    rank = len(values.shape)
-    return ops.mean(values, axis=tuple(range(1, rank))) if rank > 1 else values
+def per_weight(values: Any, weight: Any, who: str) -> Any:
+    """The mean over all axes that the weights do not have: one number for each of them, for
+    each row without weights."""
+    rank, axes = len(values.shape), 1 if weight is None else len(weight.shape)
+    if rank < axes:
+        raise ValueError(
+            f"{who} returned numbers of shape {tuple(values.shape)}, so the mask of steps on the "
+            f"predictions cannot be applied; return one number a step, {tuple(weight.shape)}"
+        )
+    return ops.mean(values, axis=tuple(range(axes, rank))) if rank > axes else values
 
 
 def weighted_mean(values: Any, weight: Any, who: str) -> Any:
-    """sum(weight * values) / n of one value a row; a scalar passes as it is."""
+    """sum(weight * values) / n of one value a weight; a scalar passes as it is."""
     if len(values.shape) == 0:
         if weight is not None:
             raise ValueError(
@@ -189,7 +195,7 @@ def weighted_mean(values: Any, weight: Any, who: str) -> Any:
                 "be applied; return the loss of every row, shape (n,)"
             )
         return values
-    rows = per_row(values)
+    rows = per_weight(values, weight, who)
     return ops.mean(rows if weight is None else ops.multiply(rows, weight))
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from . import ops
 from ._names import real, resolve, snake, unknown, whole
-from .losses import _eager, is_symbolic, per_row, target_of
+from .losses import _eager, is_symbolic, per_weight, target_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -441,8 +441,12 @@ class FunctionMetric(Metric):
                     "weights cannot be applied; return one number a row, shape (n,)"
                 )
             value = ops.broadcast_to(value, shape=(y_pred.shape[0],))
-        rows = per_row(value)
-        return ops.metric_mean(rows) if weight is None else ops.metric_mean(rows, weight)
+        rows = per_weight(value, weight, f"metric {self.name}")
+        if weight is None:
+            return ops.metric_mean(rows)
+        if len(weight.shape) > 1:
+            rows, weight = (ops.reshape(v, shape=(-1,)) for v in (rows, weight))
+        return ops.metric_mean(rows, weight)
 
     def get_config(self) -> dict[str, Any]:
         raise ValueError(f"metric {self.name} is a plain function and cannot be saved")

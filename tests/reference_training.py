@@ -13,15 +13,25 @@ from oracle import LD, Case, Row, exact, normal, rng
 
 
 def mean_of(rows: Any, weight: Any) -> Any:
-    """sum_b w_b (mean of sample b's rows) / B."""
-    rows = rows.reshape(rows.shape[0], -1).mean(axis=1)
+    """sum_b w_b (mean of sample b's rows) / B; weights of more axes make each step a sample."""
+    rows = rows.reshape(*rows.shape[: 1 if weight is None else weight.ndim], -1).mean(axis=-1)
     return np.mean(rows if weight is None else rows * weight)
 
 
 def share(like: Any, weight: Any) -> Any:
     """What each row of `like` (B, ...) counts in `mean_of`."""
     each = np.full(like.shape, 1 / LD(like.size))
-    return each if weight is None else each * weight.reshape(-1, *(1,) * (like.ndim - 1))
+    if weight is None:
+        return each
+    return each * weight.reshape(*weight.shape, *(1,) * (like.ndim - weight.ndim))
+
+
+def _step_weights(shape: tuple[int, ...]) -> list[Any]:
+    """Weights with more axes than the batch, as a mask of steps makes them: some are 0."""
+    every = [exact(np.abs(normal(shape[:n], "steps", n))) for n in range(2, len(shape) + 1)]
+    for w in every:
+        w.flat[::3] = 0
+    return every
 
 
 def _errors(target: str) -> Callable[[], list[Case]]:
@@ -32,6 +42,7 @@ def _errors(target: str) -> Callable[[], list[Case]]:
             p.flat[0] = t.flat[0]  # no error: the kink of |e|
             w = exact(np.abs(normal(shape[:1], "weight", k)))
             found += [Case((p, t)), Case((p, t, w))]
+            found += [Case((p, t, v)) for v in _step_weights(shape)]
         if target == "huber":
             found += [Case(c.inputs, {"delta": 0.375}) for c in found[-4:]]
         return found
@@ -112,6 +123,7 @@ def _binary_cases() -> list[Case]:
             Case((x, t), {"from_logits": True}), Case((x, soft, w), {"from_logits": True}),
             Case((p, t)), Case((p, soft, w), {"label_smoothing": 0.25}),
             Case((x, t, w), {"from_logits": True, "label_smoothing": 0.125}),
+            *(Case((x, t, v), {"from_logits": True}) for v in _step_weights(shape)),
         ]  # fmt: skip
     return found
 
@@ -172,6 +184,7 @@ def _class_cases(sparse: bool) -> Callable[[], list[Case]]:
             found += [
                 Case((x, t), {"from_logits": True}), Case((x, t, w), {"from_logits": True}),
                 Case((p, t)), Case((p, t, w)),
+                *(Case((x, t, v), {"from_logits": True}) for v in _step_weights(rows)),
             ]  # fmt: skip
             if not sparse:
                 found += [
@@ -235,7 +248,8 @@ def _saturated(y: Any, low: float = -np.inf, high: float = np.inf, between: bool
 
 
 def _summed(values: Any, w: Any = None) -> Any:
-    rows = values.reshape(values.shape[0], -1).astype(LD).mean(axis=1)
+    axes = 1 if w is None else w.ndim
+    rows = values.reshape(*values.shape[:axes], -1).astype(LD).mean(axis=-1)
     w = np.ones(rows.shape, LD) if w is None else w
     return np.array([np.sum(w * rows), np.sum(w)], LD)
 
@@ -251,7 +265,7 @@ def _confusion(p, t, w=None, n=1, threshold=0.5):
         at = np.arange(n).astype(LD) / LD(n - 1)
         at = np.r_[LD(-1e-7), (np.arange(1, n - 1) / (n - 1)).astype(LD), LD(1 + 1e-7)]
     w = np.ones(p.shape[0], LD) if w is None else w
-    w = np.broadcast_to(w.reshape(-1, *(1,) * (p.ndim - 1)), p.shape)
+    w = np.broadcast_to(w.reshape(*w.shape, *(1,) * (p.ndim - w.ndim)), p.shape)
     said, is_one = p[None] > at.reshape(-1, *(1,) * p.ndim), t > 0
     axes = tuple(range(1, p.ndim + 1))
     pairs = ((said, is_one), (said, ~is_one), (~said, is_one), (~said, ~is_one))
@@ -275,6 +289,7 @@ def _metric_cases(kind: str, attrs: Any = ({},)) -> Callable[[], list[Case]]:
             w = exact(np.abs(normal(rows[:1], "w", k)))
             for a in attrs:
                 found += [Case((p, target), a), Case((p, target, w), a)]
+                found += [Case((p, target, v), a) for v in _step_weights(rows)]
         return found
 
     return cases

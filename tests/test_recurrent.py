@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -394,6 +396,104 @@ def test_masking_leaves_steps_out_of_the_layers_behind_it():
     got = Sequential(stack).predict(x)
     short = stack[2](x[:1, :3])
     np.testing.assert_allclose(got[:1], lstm(short), atol=1e-6)
+
+
+def ragged():
+    """Whole numbers with 0 where a step is missing, one row all 0; and which steps there are."""
+    x = np.random.default_rng(7).integers(1, 6, (8, 5))
+    x[:, 3:] *= np.random.default_rng(8).integers(0, 2, (8, 2))
+    x[2] = 0
+    return x, (x != 0).astype(np.float64)
+
+
+def tagger(*behind):
+    pyact.set_seed(2)
+    return Sequential([Input((5,)), layers.Embedding(6, 4, mask_zero=True), Dense(3), *behind])
+
+
+def absolute(y, p):
+    return ops.mean(ops.abs(y - p), axis=-1)
+
+
+def weighed(y, p):
+    return absolute(y, p)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_steps_of_a_mask_count_in_loss_and_metrics_alone(weighted):
+    """As in Keras: the mean over the steps that count, times the weights of rows."""
+    x, counts = ragged()
+    labels, y = np.random.default_rng(9).integers(0, 3, (8, 5)), numbers(8, 5, 3)
+    weight = np.linspace(0.5, 2, 8) if weighted else None
+    rows = np.ones((8, 1)) if weight is None else weight[:, None]
+
+    def check(net, target, each, **right):
+        p = net.predict(x).astype(np.float64)
+        found = net.evaluate(x, target, sample_weight=weight, return_dict=True, verbose=0)
+        want = {k: (f(p) * counts).sum() / counts.sum() for k, f in right.items()}
+        want["loss"] = (each(p) * counts * rows).sum() / counts.sum()
+        if "weighed" in found:
+            want["weighed"] = (each(p) * counts * rows).sum() / (counts * rows).sum()
+        assert found.keys() == want.keys()
+        for name, value in want.items():
+            assert found[name] == pytest.approx(value, rel=1e-5), name
+
+    def crossentropy(p):
+        return -np.log(np.take_along_axis(p, labels[..., None], -1)[..., 0])
+
+    net = tagger(layers.Softmax())
+    net.compile("sgd", "sparse_categorical_crossentropy", ["accuracy"])
+    check(net, labels, crossentropy, accuracy=lambda p: p.argmax(-1) == labels)
+    net = tagger()
+    for loss in ("mae", absolute):
+        net.compile("sgd", loss, ["mse", absolute], weighted_metrics=[weighed])
+        check(net, y, lambda p: np.abs(p - y).mean(-1),
+              mse=lambda p: ((p - y) ** 2).mean(-1),
+              absolute=lambda p: np.abs(p - y).mean(-1))  # fmt: skip
+    net.compile("sgd", lambda y, p: ops.mean(ops.abs(y - p), axis=(1, 2)))
+    with pytest.raises(ValueError, match=r"shape \(8,\), so the mask of steps"):
+        net.evaluate(x, y, verbose=0)
+
+
+def test_targets_of_steps_that_do_not_count_change_nothing():
+    x, counts = ragged()
+    y, found = numbers(8, 5, 3), []
+    for other in (0, 1000):
+        net = tagger()
+        net.compile("sgd", "mse")
+        net.fit(x, np.where(counts[..., None], y, other), batch_size=3, epochs=2, verbose=0,
+                shuffle=False)  # fmt: skip
+        found.append([w.tobytes() for w in net.get_weights()])
+        assert net.evaluate(x[2:3], y[2:3], verbose=0) == 0  # no step counts
+    assert found[0] == found[1]
+
+
+def test_what_is_joined_has_a_mask_of_the_steps_that_count_in_one():
+    """Keras's rules: of features and of steps; 1 in products and the others in extremes where a
+    step of an input does not count."""
+    a, b = numbers(4, 5, 3), numbers(4, 5, 3, seed=1)
+    a[0, 2:] = a[1] = b[0, 4:] = b[2, 1] = 0
+    in_a, in_b = a.any(-1), b.any(-1)
+    either = in_a | in_b
+    one_a, one_b = np.where(in_a[..., None], a, 1), np.where(in_b[..., None], b, 1)
+    b_for_a, a_for_b = np.where(in_a[..., None], a, b), np.where(in_b[..., None], b, a)
+    cases = {
+        layers.Add: (a + b, either), layers.Subtract: (a - b, either),
+        layers.Average: ((a + b) / 2, either), layers.Concatenate: (np.dstack([a, b]), either),
+        layers.Multiply: (one_a * one_b * either[..., None], either),
+        layers.Maximum: (np.maximum(b_for_a, a_for_b), either),
+        layers.Minimum: (np.minimum(b_for_a, a_for_b), either),
+        partial(layers.Concatenate, axis=1): (np.hstack([a, b]), np.hstack([in_a, in_b])),
+    }  # fmt: skip
+    for kind, (values, mask) in cases.items():
+        lstm, inputs = LSTM(4), [Input((5, 3)), Input((5, 3))]
+        joined = kind()([layers.Masking()(i) for i in inputs])
+        net = pyact.Model(inputs, lstm(joined))
+        np.testing.assert_allclose(net.predict([a, b]), lstm(values, mask=mask), atol=1e-6)
+        plain = pyact.Model(inputs, kind()([layers.Masking()(inputs[0]), inputs[1]]))
+        got = pyact.Model(inputs, lstm(plain.outputs[0])).predict([a, b])
+        every = np.hstack([in_a, np.ones_like(in_b)]) if values.shape[1] > 5 else None
+        np.testing.assert_allclose(got, lstm(plain.predict([a, b]), mask=every), atol=1e-6)
 
 
 def test_embedding_learns_a_table_and_refuses_what_is_not_in_it():

@@ -64,6 +64,21 @@ pa_status pa_want_same(const char *op, const char *a_name, const pa_tensor *a,
                    a_name, pa_shape_text(a, ta), b_name, pa_shape_text(b, tb), hint);
 }
 
+pa_status pa_want_weights(const char *op, const pa_tensor *weight, const pa_tensor *pred,
+                          int most, pa_error *err)
+{
+    bool fits = weight->rank >= 1 && weight->rank <= most;
+    for (int i = 0; fits && i < weight->rank; i++)
+        fits = weight->dim[i] == pred->dim[i];
+    if (fits)
+        return PA_OK;
+    char tw[128], tp[128];
+    return pa_fail(err, PA_EVALUE,
+                   "%s: sample_weight has shape %s, expected one number a sample, or one "
+                   "for each of the first dims of pred, %s",
+                   op, pa_shape_text(weight, tw), pa_shape_text(pred, tp));
+}
+
 pa_status pa_broadcast(const char *op, const pa_tensor *a, const pa_tensor *b, int *rank,
                        int64_t dim[PA_MAX_RANK], pa_error *err)
 {

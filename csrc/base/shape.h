@@ -25,6 +25,11 @@ pa_status pa_want_same(const char *op, const char *a_name, const pa_tensor *a,
                        const char *b_name, const pa_tensor *b, const char *hint,
                        pa_error *err);
 
+/* Fails unless sample_weight has the first of pred's dims, at least one and at most
+ * `most`: a number for each sample, or for each step of it. */
+pa_status pa_want_weights(const char *op, const pa_tensor *weight, const pa_tensor *pred,
+                          int most, pa_error *err);
+
 /* NumPy's broadcast of two shapes. */
 pa_status pa_broadcast(const char *op, const pa_tensor *a, const pa_tensor *b, int *rank,
                        int64_t dim[PA_MAX_RANK], pa_error *err);

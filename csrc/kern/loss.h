@@ -1,8 +1,10 @@
 /* loss.h - what the losses share.
  *
  * A loss is sum_b w_b l_b / B over the samples b, l_b being the mean over the sample's
- * rows of the row losses; w = 1 without weights. (Keras calls it sum_over_batch_size.) It
- * is added up in double, in chunks of samples that the shape alone decides.
+ * rows of the row losses; w = 1 without weights. (Keras calls it sum_over_batch_size.)
+ * Where there are weights they say what a sample is: w (B,), or (B, steps ...), of which
+ * each step then counts as one. It is added up in double, in chunks of samples that the
+ * shape alone decides.
  *
  * For element-wise losses a row is one element, for losses over classes the last axis. */
 #include "base/shape.h"
@@ -13,13 +15,13 @@ enum { LOSS_BLOCK = 512 };
 
 typedef struct loss {
     const pa_call *c;
-    size_t batch;    /* B */
+    size_t batch;    /* samples */
     size_t rows;     /* rows of one sample */
     size_t width;    /* elements of one row */
     size_t per;      /* samples of one chunk */
     const real *p;   /* (B, rows, width) */
     const void *t;   /* target */
-    const real *w;   /* (B,) or NULL */
+    const real *w;   /* (batch,) or NULL */
     real *g;         /* (B, rows, width): saved slopes, or the gradient, or NULL */
     double *partial; /* (chunks,) */
     double dy;
@@ -70,13 +72,11 @@ static pa_status loss_shape(pa_call *c, bool classes, bool sparse, bool save,
         st = pa_want_dtype(op, "sample_weight", w, PA_REAL, err);
         if (st)
             return st;
-        if (w->rank != 1 || w->dim[0] != p->dim[0])
-            return pa_fail(
-                err, PA_EVALUE,
-                "%s: sample_weight has shape %s, expected (%lld,): one a sample", op,
-                pa_shape_text(w, tt), (long long)p->dim[0]);
+        st = pa_want_weights(op, w, p, p->rank - classes, err);
+        if (st)
+            return st;
     }
-    size_t batch = (size_t)p->dim[0];
+    size_t batch = w ? w->size : (size_t)p->dim[0];
     size_t chunks = (size_t)pa_chunks(batch, loss_chunk(p->size / batch));
     c->saved_bytes = save ? p->size * sizeof(real) : 0;
     if (!pa_mul(chunks, sizeof(double), &c->scratch_bytes))
@@ -87,12 +87,12 @@ static pa_status loss_shape(pa_call *c, bool classes, bool sparse, bool save,
 
 static loss loss_of(const pa_call *c, bool classes)
 {
-    const pa_tensor *p = c->in[0];
+    const pa_tensor *p = c->in[0], *w = c->n_in > 2 ? c->in[2] : NULL;
     loss s = {.c = c,
-              .batch = (size_t)p->dim[0],
+              .batch = w ? w->size : (size_t)p->dim[0],
               .p = p->data,
               .t = c->in[1]->data,
-              .w = c->n_in > 2 ? c->in[2]->data : NULL,
+              .w = w ? w->data : NULL,
               .partial = c->scratch};
     s.width = classes ? (size_t)p->dim[p->rank - 1] : 1;
     s.rows = p->size / s.batch / s.width;

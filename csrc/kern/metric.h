@@ -7,7 +7,7 @@
  *                              one element
  * and after it `measure`; it gets `shape` and `forward`. Of a sample of several rows or
  * elements the mean is taken; a sample counts with its weight, 1 when there are no
- * weights. */
+ * weights. Weights of more axes make each step a sample. */
 #include "kern/metric_shape.h"
 
 /* What one row or element counts: 0 or 1, or an error. */
@@ -25,7 +25,7 @@ static void forward(const pa_call *c, const pa_ctx *ctx)
     const pa_tensor *pred = c->in[0];
     const real *p = pred->data, *weight = c->n_in == 3 ? c->in[2]->data : NULL;
     const char *t = c->in[1]->data;
-    size_t samples = (size_t)pred->dim[0], per = samples ? pred->size / samples : 0;
+    size_t samples = metric_samples(c), per = samples ? pred->size / samples : 0;
     size_t width = BY_ROW || INDEX_TARGETS ? (size_t)pred->dim[pred->rank - 1] : 1;
     size_t items = width ? per / width : 0;
     size_t target_step = INDEX_TARGETS ? sizeof(int32_t) : width * sizeof(real);

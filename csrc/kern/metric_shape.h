@@ -26,11 +26,17 @@ static pa_status metric_shape(pa_call *c, bool index_targets, bool by_row, pa_er
                            "targets are never broadcast", err);
     if (!st && c->n_in == 3) {
         st = pa_want_dtype(op, "sample_weight", c->in[2], PA_REAL, err);
-        if (!st && (c->in[2]->rank != 1 || c->in[2]->dim[0] != pred->dim[0]))
-            st = pa_fail(err, PA_EVALUE,
-                         "%s: sample_weight must have one number a sample", op);
+        st = st ? st
+                : pa_want_weights(op, c->in[2], pred,
+                                  pred->rank - (index_targets || by_row), err);
     }
     c->flops = (double)pred->size;
     c->saved_bytes = c->scratch_bytes = 0;
     return st;
+}
+
+/* What counts as one: as many as there are weights, or else the rows of the batch. */
+static size_t metric_samples(const pa_call *c)
+{
+    return c->n_in == 3 ? c->in[2]->size : (size_t)c->in[0]->dim[0];
 }

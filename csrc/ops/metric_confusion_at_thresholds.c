@@ -47,7 +47,7 @@ static void confusion(const pa_call *c, const pa_ctx *ctx)
     const pa_tensor *pred = c->in[0];
     const real *p = pred->data, *t = c->in[1]->data;
     const real *weight = c->n_in == 3 ? c->in[2]->data : NULL;
-    size_t n = (size_t)c->attr[N].num, samples = (size_t)pred->dim[0];
+    size_t n = (size_t)c->attr[N].num, samples = metric_samples(c);
     size_t per = samples ? pred->size / samples : 0;
     double *positive = c->scratch, *negative = positive + n + 1, *out = c->out[0]->data;
     (void)ctx;

@@ -1,7 +1,8 @@
 """Layers that make one tensor of several: Add, Concatenate, Dot and their kin.
 
 Each takes a list of at least two tensors (Subtract and Dot: exactly two) whose batches are
-equally long.
+equally long. All but Dot pass masks of steps on (see `sequence.py`): a step counts where it
+does in one of the inputs.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ from __future__ import annotations
 from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from .. import _core
 from .._names import whole
 from .._trees import is_shape
 from .base import Layer
+from .recurrent import constant, mask_of, steps_of, with_mask
 
 if TYPE_CHECKING:
     from .base import Shape
@@ -29,6 +33,31 @@ __all__ = [
 ]
 
 _MOST = 16  # values that one operator takes
+
+
+def _either(a: Any, b: Any) -> Any:
+    """Steps (see `recurrent.steps_of`) that count in one of two; None: all do in one of them."""
+    return None if a is None or b is None else _core.apply("maximum", (a, b))
+
+
+def _within(v: Any, steps: Any, other: Any) -> Any:
+    """v where steps count, and `other` elsewhere."""
+    if steps is None:
+        return v
+    shape = (*steps.shape, *(1,) * (len(v.shape) - len(steps.shape)))
+    inside = _core.apply("reshape", (steps,), {"shape": shape})
+    kept = _core.apply("multiply", (v, inside))
+    rest = _core.apply("multiply", (_core.apply("subtract", (1.0, inside)), other))
+    return _core.apply("add", (kept, rest))
+
+
+def _joined(parts: list[Any], axis: int) -> Any:
+    while len(parts) > 1:
+        parts = [
+            _core.apply("concatenate", tuple(parts[k : k + _MOST]), {"axis": axis})
+            for k in range(0, len(parts), _MOST)
+        ]
+    return parts[0]
 
 
 def _ranks(x: Any) -> list[Any]:
@@ -71,7 +100,19 @@ class _Elementwise(_Merge):
     op: ClassVar[str]
 
     def call(self, x: Any, training: bool = False) -> Any:
-        return reduce(lambda a, b: _core.apply(self.op, (a, b)), _ranks(self._values(x)))
+        parts = self._values(x)
+        y, steps = reduce(self._two, zip(_ranks(parts), map(steps_of, parts), strict=True))
+        return with_mask(y, steps)
+
+    def _two(self, one: Any, other: Any) -> Any:
+        """Two values with their steps as one."""
+        (a, in_a), (b, in_b) = one, other
+        a, b = self._filled(a, in_a, b, in_b)
+        return _core.apply(self.op, (a, b)), _either(in_a, in_b)
+
+    def _filled(self, a: Any, in_a: Any, b: Any, in_b: Any) -> tuple[Any, Any]:
+        """Two values with what stands for their steps that do not count."""
+        return a, b
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         shapes = self._check(input_shape)
@@ -116,13 +157,22 @@ class Subtract(_Elementwise):
 
 
 class Multiply(_Elementwise):
-    """The product of its inputs, element by element; shapes and errors as in `Add`.
+    """The product of its inputs, element by element; shapes and errors as in `Add`. A step
+    that a mask leaves out of one input counts there as 1, and gives 0 where it is left out of
+    all.
 
     >>> Multiply()([np.full((1, 2), 5.0), np.full((1, 2), 3.0)]).tolist()
     [[15.0, 15.0]]
     """
 
     op = "multiply"
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        y = super().call(x, training)
+        return with_mask(_within(y, mask_of(y), 0.0), mask_of(y))
+
+    def _filled(self, a: Any, in_a: Any, b: Any, in_b: Any) -> tuple[Any, Any]:
+        return _within(a, in_a, 1.0), _within(b, in_b, 1.0)
 
 
 class Average(_Elementwise):
@@ -136,11 +186,18 @@ class Average(_Elementwise):
 
     def call(self, x: Any, training: bool = False) -> Any:
         total = super().call(x, training)
-        return _core.apply("divide", (total, float(len(x))))
+        return with_mask(_core.apply("divide", (total, float(len(x)))), mask_of(total))
 
 
-class Maximum(_Elementwise):
-    """The greatest of its inputs, element by element; shapes and errors as in `Add`.
+class _Extreme(_Elementwise):
+    def _filled(self, a: Any, in_a: Any, b: Any, in_b: Any) -> tuple[Any, Any]:
+        b = _within(b, in_b, a)
+        return _within(a, in_a, b), b
+
+
+class Maximum(_Extreme):
+    """The greatest of its inputs, element by element; shapes and errors as in `Add`. A step
+    that a mask leaves out of one input is that of the others.
 
     >>> Maximum()([np.array([[1.0, 4.0]]), np.array([[3.0, 2.0]])]).tolist()
     [[3.0, 4.0]]
@@ -149,8 +206,8 @@ class Maximum(_Elementwise):
     op = "maximum"
 
 
-class Minimum(_Elementwise):
-    """The least of its inputs, element by element; shapes and errors as in `Add`.
+class Minimum(_Extreme):
+    """The least of its inputs, element by element; shapes, steps and errors as in `Maximum`.
 
     >>> Minimum()([np.array([[1.0, 4.0]]), np.array([[3.0, 2.0]])]).tolist()
     [[1.0, 2.0]]
@@ -175,12 +232,23 @@ class Concatenate(_Merge):
 
     def call(self, x: Any, training: bool = False) -> Any:
         parts = self._values(x)
-        while len(parts) > 1:
-            parts = [
-                _core.apply("concatenate", tuple(parts[k : k + _MOST]), {"axis": self.axis})
-                for k in range(0, len(parts), _MOST)
-            ]
-        return parts[0]
+        return with_mask(_joined(parts, self.axis), self._mask(parts))
+
+    def _mask(self, parts: list[Any]) -> Any:
+        """Masks one behind the other as their steps are; or, where features are joined, a mask
+        of the steps that count in one of the parts."""
+        steps = [steps_of(v) for v in parts]
+        known = next((s for s in steps if s is not None), None)
+        if known is None:
+            return None
+        axis, axes = self.axis % len(parts[0].shape), len(known.shape)
+        if axis >= axes:
+            return reduce(_either, steps)
+        every = [
+            constant(np.ones(v.shape[:axes], v.dtype), v) if s is None else s
+            for s, v in zip(steps, parts, strict=True)
+        ]
+        return _joined(every, axis)
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         shapes = self._check(input_shape)

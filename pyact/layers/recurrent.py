@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from .. import _core, activations, initializers
+from .. import _core, activations, initializers, ops
 from .._core import Value
 from .._names import real, whole
 from ..variables import WeightSpec
@@ -59,6 +59,16 @@ def counting(mask: Any, shape: tuple[int, ...]) -> Any:
     size = _core.apply("multiply", (_core.apply("abs", (mask,)), 1e30))
     flags = _core.apply("stop_gradient", (_core.apply("minimum", (size, 1.0)),))
     return _core.apply("reshape", (flags,), {"shape": shape})
+
+
+def steps_of(x: Any) -> Any:
+    """1 for each step of x that counts and 0 for those that its mask leaves out, (batch,
+    steps) of x's dtype; None where it has no mask."""
+    mask = mask_of(x)
+    if mask is None:
+        return None
+    steps = counting(mask, mask.shape)
+    return steps if steps.dtype == x.dtype else ops.cast(steps, dtype=x.dtype)
 
 
 def constant(array: Any, x: Any) -> Any:

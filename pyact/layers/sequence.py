@@ -3,8 +3,9 @@ in the order of other libraries.
 
 A mask travels as a note on a value, from Masking or Embedding(mask_zero=True) to the
 recurrent layers behind them, through recurrent layers that return sequences, Bidirectional,
-TimeDistributed, Dense, Dropout, activations and normalizations. It is (batch, steps), 0 where
-a step does not count.
+TimeDistributed, Dense, Dropout, activations, normalizations and what joins several tensors
+(`merging.py`). It is (batch, steps), 0 where a step does not count. What it leaves out of a
+model's output counts neither in the loss nor in the metrics.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import _core, _health, _recording, metrics, ops
 from ..layers.base import keeps_batch
+from ..layers.recurrent import steps_of
 from .data import feedable, labels_of, shaped
 
 if TYPE_CHECKING:
@@ -66,10 +67,13 @@ class Compiled:
             None if at is None or not self.weighted else _as(weights[at], predictions[k].dtype)
             for k, at in enumerate(data.weight_of)
         ]
+        steps = [steps_of(p) for p in predictions]
         sums = tuple(
-            m.emit(values[m.target, k], predictions[k], heeded[k] if heeds else None)
+            m.emit(values[m.target, k], predictions[k],
+                   _both(steps[k], heeded[k] if heeds else None))
             for m, heeds, k in self.metrics
-        )
+        )  # fmt: skip
+        heeded = [_both(_mean_of_them(s), w) for s, w in zip(steps, heeded, strict=True)]
         total, each = self._losses(engine, values, predictions, heeded)
         if len(each) > 1:
             rows = np.array([batch], total.dtype)
@@ -144,6 +148,22 @@ class Compiled:
 def _as(value: Any, dtype: Any) -> Any:
     """The value in this dtype."""
     return value if value.dtype == dtype else ops.cast(value, dtype=dtype)
+
+
+def _mean_of_them(steps: Any) -> Any:
+    """The same as weights with which a mean over all steps is one over those that count."""
+    if steps is None:
+        return None
+    many = ops.maximum(ops.sum(steps), 1.0)  # where no step counts, the loss is 0
+    return ops.divide(ops.multiply(steps, float(np.prod(steps.shape))), many)
+
+
+def _both(steps: Any, weight: Any) -> Any:
+    """One weight for each step, of weights of steps and of rows; either may be None."""
+    if steps is None or weight is None:
+        return weight if steps is None else steps
+    rows = (weight.shape[0], *(1,) * (len(steps.shape) - 1))
+    return ops.multiply(steps, ops.reshape(weight, shape=rows))
 
 
 def predicted(model: Model, given: list[Any], training: bool, see: Any = None) -> list[Any]:
