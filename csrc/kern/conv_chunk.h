@@ -3,6 +3,8 @@
 #ifndef PA_KERN_CONV_CHUNK_H
 #define PA_KERN_CONV_CHUNK_H
 
+#include <string.h>
+
 #include "base/atomic.h"
 #include "kern/conv_flip.h"
 #include "kern/conv_frame.h"
@@ -35,6 +37,19 @@ static inline size_t frame_size(const pa_conv *g)
     return framed(g) ? line(g->Hp * g->Wp * wide + PA_CONV_SLACK) : 0;
 }
 
+/* Zeros around an image, and behind it; the image itself is copied over what is there. */
+static inline void clear_border(const pa_conv *g, real *frame)
+{
+    const size_t wide = g->thin ? g->O : g->C, image = g->W * wide, row = g->Wp * wide;
+    if (!framed(g))
+        return;
+    size_t at = g->top * row + g->left * wide;
+    memset(frame, 0, at * sizeof *frame);
+    for (size_t i = 0; i + 1 < g->H; i++, at += row)
+        memset(frame + at + image, 0, (row - image) * sizeof *frame);
+    memset(frame + at + image, 0, (frame_size(g) - at - image) * sizeof *frame);
+}
+
 /* Elements of windows of 2 x 2. */
 static inline size_t windows_size(const pa_conv *g)
 {
@@ -52,7 +67,8 @@ typedef struct chunked {
     const pa_conv_job *w;
     layout s;
     bool may_sparse, may_window; /* backward: the shape may, the kernel is finite */
-    pa_atomic busy;              /* slots, a bit for each */
+    pa_atomic dense; /* chunks that have written into `partial`, a bit for each */
+    pa_atomic busy;  /* slots, a bit for each */
 } chunked;
 
 /* Image b of (B, n), if there is one, on its way into the cache while the one before is

@@ -195,7 +195,7 @@ static void forward_chunk(void *arg, ptrdiff_t chunk, int worker)
     size_t lo, hi;
     (void)worker;
     images(q, chunk, &lo, &hi);
-    memset(own, 0, q->s.dz * sizeof *own);
+    clear_border(q->w->g, own);
     if (q->w->g->ph) /* vectors of the last windows read beyond them */
         memset(own + q->s.pool - PA_CONV_SLACK, 0, PA_CONV_SLACK * sizeof *own);
     pa_watch *watch = pa_watch_in_pool();

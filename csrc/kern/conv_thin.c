@@ -10,7 +10,7 @@ enum { MOST_ROWS = 3, MOST_VECS = 4 };
 /* With many registers a row of the image, once loaded, serves all the rows of the kernel:
  * two loads in three cross a cache line, and there each costs two. */
 #if TILE_ROWS >= 12
-enum { TALL = 7, TAP_ROWS = 5, TAP_COLS = 5 };
+enum { TALL = 6, TAP_ROWS = 5, TAP_COLS = 5 };
 #else
 enum { TALL = 3, TAP_ROWS = 3, TAP_COLS = 3 };
 #endif
