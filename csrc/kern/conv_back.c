@@ -7,26 +7,24 @@
 #include "kern/conv_window.h"
 #include "kern/gemm_bias.h"
 
-/* dz = dy act'(z); f shows the slope, as relu's result or as it is. All: (n).
- */
-static void times_slope(bool relu, const real *dy, const real *f, size_t n, real *dz)
+/* dy act'(z) of a vector; f shows the slope, as relu's result or as it is. */
+PA_INLINE vr times(const bool relu, vr d, vr f)
 {
-    for (size_t i = 0; i < n; i += VR_N) {
-        const int k = n - i < VR_N ? (int)(n - i) : VR_N;
-        const bool whole = k == VR_N;
-        vr s = whole ? vr_load(f + i) : vr_load_n(f + i, k);
-        vr d = whole ? vr_load(dy + i) : vr_load_n(dy + i, k);
-        if (relu) { /* NaN stays */
-            d = vr_sel(vr_gt(s, vr_zero()), d, vr_mul(vr_zero(), d));
-            d = vr_sel(vr_ne(s, s), s, d);
-        } else {
-            d = vr_mul(d, s);
-        }
-        if (whole)
-            vr_store(dz + i, d);
-        else
-            vr_store_n(dz + i, d, k);
-    }
+    if (!relu)
+        return vr_mul(d, f);
+    d = vr_sel(vr_gt(f, vr_zero()), d, vr_mul(vr_zero(), d)); /* NaN stays */
+    return vr_sel(vr_ne(f, f), f, d);
+}
+
+/* dz = dy act'(z). All: (n). */
+PA_INLINE void times_slope(const bool relu, const real *dy, const real *f, size_t n,
+                           real *dz)
+{
+    size_t i = 0;
+    for (; i + VR_N <= n; i += VR_N)
+        vr_store(dz + i, times(relu, vr_load(dy + i), vr_load(f + i)));
+    const int k = (int)(n - i);
+    vr_store_n(dz + i, times(relu, vr_load_n(dy + i, k), vr_load_n(f + i, k)), k);
 }
 
 /* The gradient behind the activation, of one image: (PH, PW, O). */
@@ -38,7 +36,10 @@ static const real *times_act(const chunked *q, size_t b, real *own)
     real *to = own + (g->ph ? q->s.pool : q->s.dz);
     if (!w->act.op)
         return w->dy + at;
-    times_slope(w->relu, w->dy + at, (w->relu ? w->y : w->slope) + at, n, to);
+    if (w->relu)
+        times_slope(true, w->dy + at, w->y + at, n, to);
+    else
+        times_slope(false, w->dy + at, w->slope + at, n, to);
     return to;
 }
 
@@ -168,7 +169,7 @@ static void convolve_back(const chunked *q, const real *dz, real *frame, real *d
     const real *kernel = q->w->scratch + q->s.flipped;
     if (framed(back)) {
         if (q->may_sparse || q->may_window)
-            memset(frame, 0, frame_size(back) * sizeof *frame);
+            clear_border(back, frame);
         into_frame(back, dz, frame);
         dz = frame;
     }
@@ -229,34 +230,40 @@ static void backward_chunk(void *arg, ptrdiff_t chunk, int worker)
     size_t lo, hi;
     (void)worker;
     images(q, chunk, &lo, &hi);
-    memset(own, 0, s->dz * sizeof *own);
+    clear_border(q->w->g, own);
     /* the last line of dz that vectors may read */
     memset(own + s->pool - PA_CONV_SLACK, 0, PA_CONV_SLACK * sizeof *own);
     if (q->w->g->grey)
         memset(own + s->columns, 0, (s->dframe - s->columns) * sizeof *own);
     if (s->flips)
-        memset(own + s->dframe, 0, (s->room - s->dframe) * sizeof *own);
+        clear_border(&s->back, own + s->dframe);
     memset(sums + s->dbias, 0, (s->sums - s->dbias) * sizeof *sums);
     bool first = true;
     pa_watch *watch = pa_watch_in_pool();
     for (size_t b = lo; b < hi && !pa_watch_stops(watch); b++)
         first = backward_image(q, b, first, own, sums);
-    if (first)
-        memset(sums, 0, s->dbias * sizeof *sums);
+    if (!first)
+        pa_atomic_add(&q->dense, (int64_t)1 << chunk);
     leave_slot(q, slot);
 }
 
-/* sum[i] = sum of the chunks' parts. sum: (n), the first part or elsewhere. */
-static void combine(const chunked *q, size_t offset, real *sum, size_t n)
+/* sum[i] = sum of the parts of the chunks whose bits are set. sum: (n), the first part or
+ * elsewhere. */
+static void combine(const chunked *q, int64_t chunks, size_t offset, real *sum, size_t n)
 {
     const real *part = chunk_sums(q, 0) + offset;
-    if (sum != part)
-        memcpy(sum, part, n * sizeof *sum);
-    for (size_t k = 1; k < q->s.chunks; k++) {
-        part += q->s.sums;
-        for (size_t i = 0; i < n; i++)
+    bool begun = false;
+    for (size_t k = 0; k < q->s.chunks; k++, part += q->s.sums) {
+        if (!(chunks >> k & 1))
+            continue;
+        for (size_t i = 0; begun && i < n; i++)
             sum[i] += part[i];
+        if (!begun && sum != part)
+            memcpy(sum, part, n * sizeof *sum);
+        begun = true;
     }
+    if (!begun)
+        memset(sum, 0, n * sizeof *sum);
 }
 
 /* What the gradient of the image reads of the kernel. */
@@ -290,31 +297,33 @@ void PA_(pa_conv_backward)(const pa_conv_job *w, pa_pool *pool)
                 PA_(pa_sparse_finite)(w->kernel, g->kh * g->kw * g->Cg * g->O));
     q.may_sparse = q.s.may_sparse && finite;
     q.may_window = q.s.may_window && finite;
+    const int64_t all = -1;
     if (w->dx)
         lay_kernels(&q);
     pa_pool_run(pool, backward_chunk, &q, (ptrdiff_t)q.s.chunks);
     if (g->grey) {
         real *sums = chunk_sums(&q, 0) + q.s.dbias;
-        combine(&q, q.s.dbias, sums, PA_(pa_grey_sums)(g));
+        combine(&q, all, q.s.dbias, sums, PA_(pa_grey_sums)(g));
         PA_(pa_grey_fold)(g, sums, w->dkernel, w->dbias);
     } else if (g->thin &&
                (w->dkernel || w->dbias)) { /* the kernel's table is no longer needed */
-        combine(&q, q.s.dbias, w->scratch, PA_(pa_thin_table)(g));
+        combine(&q, all, q.s.dbias, w->scratch, PA_(pa_thin_table)(g));
         PA_(pa_thin_fold)(g, w->scratch, w->dkernel, w->dbias);
     } else if (!g->thin) {
         if (w->dkernel)
-            combine(&q, q.s.partial, w->dkernel, g->kh * g->kw * g->Cg * g->O);
+            combine(&q, pa_atomic_get(&q.dense), q.s.partial, w->dkernel,
+                    g->kh * g->kw * g->Cg * g->O);
         if (w->dbias)
-            combine(&q, q.s.dbias, w->dbias, g->O);
+            combine(&q, all, q.s.dbias, w->dbias, g->O);
     }
     if (q.may_sparse && (w->dkernel || w->dbias)) {
         real *sums = chunk_sums(&q, 0) + q.s.sparse;
-        combine(&q, q.s.sparse, sums, PA_(pa_sparse_sums)(g));
+        combine(&q, all, q.s.sparse, sums, PA_(pa_sparse_sums)(g));
         PA_(pa_sparse_fold)(g, sums, w->dkernel, w->dbias);
     }
     if (q.may_window && !g->grey && (w->dkernel || w->dbias)) {
         real *sums = chunk_sums(&q, 0) + q.s.window;
-        combine(&q, q.s.window, sums, PA_(pa_window_sums)(g));
+        combine(&q, all, q.s.window, sums, PA_(pa_window_sums)(g));
         PA_(pa_window_fold)(g, sums, w->dkernel, w->dbias);
     }
 }

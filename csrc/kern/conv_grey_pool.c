@@ -302,23 +302,28 @@ static void part_columns(const pa_conv *g, const real *x, real *halves)
         halves[j] = halves[odd + j] = 0;
 }
 
-/* d as planes, zeros behind their rows; the bias's sums. */
-static void part_planes(const pa_conv *g, const real *d, real *spare, real *planes,
-                        real *sums)
+/* d as planes, zeros behind their rows. */
+static void part_planes(const pa_conv *g, const real *d, real *spare, real *planes)
 {
-    const size_t PW = across(g), apart = down(g) * d_row(g), one = sums_of_one(g);
+    const size_t PW = across(g), apart = down(g) * d_row(g);
+    const int behind = (int)(vectors(g) * VR_N - PW);
     for (size_t i = 0; i < down(g); i++, d += PW * g->O, planes += d_row(g)) {
         asunder(g, d, PW, spare, (down(g) - i) * PW * g->O, apart, planes);
-        for (size_t o = 0; o < g->O; o++) {
-            real *p = planes + o * apart, *to = sums + (o + 1) * one - VR_N;
-            vr sum = vr_load(to);
-            for (size_t j = 0; j < PW; j += VR_N) {
-                const vr v = vr_load_n(p + j, PW - j < VR_N ? (int)(PW - j) : VR_N);
-                vr_store(p + j, v);
-                sum = vr_add(sum, v);
-            }
-            vr_store(to, sum);
-        }
+        for (size_t o = 0; o < g->O; o++)
+            vr_store_n(planes + o * apart + PW, vr_zero(), behind);
+    }
+}
+
+static void add_bias(const pa_conv *g, const real *planes, real *sums)
+{
+    const size_t one = sums_of_one(g);
+    for (size_t o = 0; o < g->O; o++) {
+        real *to = sums + (o + 1) * one - VR_N;
+        vr sum = vr_load(to);
+        for (size_t i = 0; i < down(g); i++, planes += d_row(g))
+            for (size_t v = 0; v < vectors(g); v++)
+                sum = vr_add(sum, vr_load(planes + v * VR_N));
+        vr_store(to, sum);
     }
 }
 
@@ -332,7 +337,8 @@ void PA_(pa_grey_windows)(const pa_conv *g, const real *x, const real *d,
     t.apart = t.rows * t.d_row;
     t.mark_row = mark_row(g);
     part_columns(g, x, room);
-    part_planes(g, d, spare, planes, sums);
+    part_planes(g, d, spare, planes);
+    add_bias(g, planes, sums);
     for (size_t o = 0, high; o < g->O; o += high) {
         high = g->O - o < GROUP ? g->O - o : GROUP;
         t.d = planes + o * t.apart;

@@ -98,18 +98,32 @@ bool PA_(pa_window_find)(const pa_conv *g, const real *dz, real *d, unsigned cha
 /* ---- gradient of the kernel ----------------------------------------------------------
  */
 
-/* laid: (Hp, OW, row_of). */
+/* `vecs` whole vectors under each pixel. */
+PA_INLINE void lay_rows(const pa_conv *g, const size_t vecs, const real *x, real *laid)
+{
+    for (size_t i = 0; i < g->Hp; i++, x += g->Wp * g->C) {
+        const real *from = x;
+        for (size_t ox = g->OW; ox > 0; ox--, from += g->C)
+            for (size_t j = 0; j < vecs; j++, laid += VR_N)
+                vr_store(laid, vr_load(from + j * VR_N));
+    }
+}
+
+/* laid: (Hp, OW, row_of); whole vectors are read if `slack`, and lanes behind a row hold
+ * anything. */
 static void lay_patches(const pa_conv *g, const real *x, bool slack, real *laid)
 {
-    const size_t N = g->kw * g->C, row = row_of(g);
-    for (size_t i = 0; i < g->Hp; i++)
-        for (size_t ox = 0; ox < g->OW; ox++, laid += row) {
-            const real *from = x + (i * g->Wp + ox) * g->C;
-            for (size_t j = 0; j < N; j += VR_N)
-                vr_store(laid + j, slack || N - j >= VR_N
-                                       ? vr_load(from + j)
-                                       : vr_load_n(from + j, (int)(N - j)));
-        }
+    const size_t row = row_of(g), bytes = g->kw * g->C * sizeof *x;
+    if (slack && row == VR_N)
+        lay_rows(g, 1, x, laid);
+    else if (slack && row == 2 * VR_N)
+        lay_rows(g, 2, x, laid);
+    else if (slack)
+        lay_rows(g, row / VR_N, x, laid);
+    else
+        for (size_t i = 0; i < g->Hp; i++)
+            for (size_t ox = 0; ox < g->OW; ox++, laid += row)
+                memcpy(laid, x + (i * g->Wp + ox) * g->C, bytes);
 }
 
 /* From a window's first pixel to its places. at: (n). */
