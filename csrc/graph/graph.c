@@ -297,7 +297,7 @@ bool pa_call_again(const pa_call *end, int rounds)
                                           : *(const float *)moving->data > 0;
     if (!moves || rounds >= (int)end->attr[0].num)
         return false;
-    if (end->in[0]->data != y->data && y->size)
+    if (end->in[0]->data != y->data)
         memcpy(end->in[0]->data, y->data, y->size * pa_dtype_size(y->dtype));
     return true;
 }

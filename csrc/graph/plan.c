@@ -90,7 +90,7 @@ static void last_through_loops(planner *p, int n_items)
 
 static bool in_arena(const planner *p, int v)
 {
-    return v >= 0 && p->g->value[p->root[v]].place == PA_PLACE_ARENA;
+    return p->g->value[p->root[v]].place == PA_PLACE_ARENA;
 }
 
 /* Lets `to`, written at step t, take over the memory of `from`, last read at t. */
@@ -110,7 +110,7 @@ static void take_over(planner *p, int from, int to, int t)
 static bool only_first(const planner *p, const int *values, int n)
 {
     for (int i = 1; i < n; i++)
-        if (values[i] >= 0 && p->root[values[i]] == p->root[values[0]])
+        if (p->root[values[i]] == p->root[values[0]])
             return false;
     return true;
 }

@@ -18,7 +18,7 @@ enum {
 
 bool PA_(pa_grey_fits)(const pa_conv *g)
 {
-    return g->C == 1 && g->groups == 1 && g->O <= MOST && g->sh == 1 && g->sw == 1;
+    return g->C == 1 && g->O <= MOST && g->sh == 1 && g->sw == 1;
 }
 
 size_t PA_(pa_grey_room)(const pa_conv *g)

@@ -35,8 +35,6 @@ void PA_(pa_conv_plan)(pa_conv *g)
 
 size_t PA_(pa_conv_places)(const pa_conv *g)
 {
-    if (!g->ph)
-        return 0;
     return g->grey && PA_(pa_grey_pools)(g) ? PA_(pa_grey_marks)(g)
                                             : g->PH * g->PW * g->O;
 }

@@ -13,17 +13,6 @@ typedef struct pa_fused {
     real param;
 } pa_fused;
 
-/* Is the attribute `name` that holds `number` empty, or an operator that can be fused? */
-static inline pa_status pa_fused_check(const pa_call *c, double number, const char *name,
-                                       pa_error *err)
-{
-    if (number >= 0 && (number >= c->table->n_ops || !c->table->ops[(int)number]->map))
-        return pa_fail(err, PA_EVALUE,
-                       "%s: %s: expected an element-wise operator of one input",
-                       c->op->name, name);
-    return PA_OK;
-}
-
 /* number: the operator's in the table, below 0 for none; param: NAN for its default. */
 static inline pa_fused pa_fused_of(const pa_call *c, double number, double param)
 {

@@ -34,7 +34,7 @@ typedef void loss_rows(const loss *s, double *l, size_t at, size_t n, double sca
 
 static size_t loss_chunk(size_t sample)
 {
-    return sample && sample < PA_CHUNK_MATH ? PA_CHUNK_MATH / sample : 1;
+    return sample < PA_CHUNK_MATH ? PA_CHUNK_MATH / sample : 1;
 }
 
 /* Checks dtypes, shapes and sizes; `classes`: the last axis holds classes; `sparse`: the

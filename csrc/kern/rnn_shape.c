@@ -230,12 +230,6 @@ static pa_status check_rest(const pa_call *c, const pa_rnn_kind *kind, const ope
                    err)) ||
         (st = want(c, "scale", in->scale, 2, B, U, why, err)))
         return st;
-    for (int i = 0; i < 3; i += 2) {
-        if (i == 2 && kind->gates == 1)
-            break;
-        if ((st = pa_fused_check(c, c->attr[i].num, c->op->attrs[i].name, err)))
-            return st;
-    }
     return PA_OK;
 }
 

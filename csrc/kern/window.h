@@ -107,11 +107,6 @@ static pa_status window_shape(pa_call *c, pa_error *err)
                 "has %lld (shape %s); use a smaller window or padding=\"same\"",
                 op, (long long)size, (long long)n, pa_shape_text(x, text));
         dim[1 + i] = (n + before + after - size) / step + 1;
-        if ((dim[1 + i] - 1) * step >= n + before)
-            return pa_fail(err, PA_EVALUE,
-                           "%s: padding: the last window lies beyond the image of %lld "
-                           "pixels; use less padding",
-                           op, (long long)n);
     }
     c->saved_bytes = c->scratch_bytes = 0;
     st = pa_tensor_init(c->out[0], PA_REAL, 4, dim, err);

@@ -71,7 +71,7 @@ static pa_status check(const pa_call *c, pa_error *err)
                        "%s: bias: got shape %s, expected (%lld,), one for each column of "
                        "kernel",
                        op, pa_shape_text(c->in[2], text), (long long)kernel->dim[1]);
-    return pa_fused_check(c, c->attr[ACTIVATION].num, "activation", err);
+    return PA_OK;
 }
 
 static pa_status shape(pa_call *c, pa_error *err)

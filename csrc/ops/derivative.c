@@ -22,17 +22,11 @@ static const pa_op *map_of(const pa_call *c)
     return c->table->ops[(int)c->attr[OF].num];
 }
 
-static bool is_map(const pa_call *c)
-{
-    const double i = c->attr[OF].num;
-    return i >= 0 && i < c->table->n_ops && map_of(c)->map;
-}
-
 static pa_status shape(pa_call *c, pa_error *err)
 {
     const pa_tensor *x = c->in[0];
     pa_status st = pa_want_dtype(c->op->name, "x", x, PA_REAL, err);
-    if (!st && !is_map(c))
+    if (!st && c->attr[OF].num < 0)
         return pa_fail(err, PA_EVALUE,
                        "%s: of: expected the name of an element-wise operator",
                        c->op->name);

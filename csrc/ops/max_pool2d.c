@@ -93,7 +93,7 @@ static void forward_image(const windows *w, size_t b)
                 else if (whole)
                     vr_store(y + ch, largest(x, r.rows, x1 - x0, C, row, VR_N));
                 else {
-                    const int n = C - ch < VR_N ? (int)(C - ch) : VR_N;
+                    const int n = (int)(C - ch);
                     store(y + ch, largest(x, r.rows, x1 - x0, C, row, n), n);
                 }
             }

@@ -330,7 +330,7 @@ static PyObject *run(loop *l)
     pa_program *program[] = {l->a.full, l->a.rest, l->a.look};
     pa_program *last = l->a.full ? l->a.full : l->a.rest;
     pa_py_away away;
-    pa_py_leave(&away, l->progress, last ? pa_program_flops(last) : 0);
+    pa_py_leave(&away, l->progress, pa_program_flops(last));
     for (int i = 0; i < 3; i++)
         if (program[i])
             pa_program_check_finite(program[i], l->check_finite);
