@@ -134,6 +134,9 @@ class Calls:
     def value_and_grad(self):
         return pyact.value_and_grad(lambda a: ops.sum(ops.tanh(a) * a))(X)
 
+    def value_and_grad_of_nothing(self):
+        return pyact.value_and_grad(lambda a, b: ops.sum(a * a), argnums=(0, 1))(X, Y)
+
     def function(self):
         return pyact.function(lambda a: ops.relu(a @ np.ones((6, 2), np.float32)))(X)
 
@@ -186,6 +189,16 @@ class Calls:
         model.compile("sgd", "mse")
         model.fit(SERIES, SERIES, 2, 1, verbose=0)
         return model.predict(SERIES, verbose=0)
+
+    def fixed_point(self):
+        pyact.set_seed(2)
+        loop = layers.Feedback(layers.Dense(3, "tanh"), "sum", passes=9, tolerance=1e-2)
+        model = pyact.Sequential([layers.Dense(3), loop])
+        model.compile("sgd", "mse")
+        model.fit(Y, Y, 6, 1, verbose=0)
+        with pyact.GradientTape() as tape:
+            loss = ops.sum(loop(Y))
+        return [*tape.gradient(loss, loop.trainable_weights), *model.get_weights()]
 
     def save_and_load(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -396,6 +409,16 @@ def core_keyword():
     return [elu(TALL), elu(TALL, alpha=2.0), elu(TALL, dtype=TALL.dtype, **{name: 2})]
 
 
+WEIGHT = pyact.Variable(TALL)
+
+
+def core_weight():
+    graph = _core.Graph()
+    y, moving = graph.apply("settle", (WEIGHT, graph.apply("tanh", (WEIGHT,))))
+    program = _core.Program(graph, outputs=(y, moving))
+    return [*_core.execute(program, ()), _core.apply("tanh", (WEIGHT,)), repr(y.shape).encode()]
+
+
 def core_graph(clip="global_norm"):
     """Recording, compiling, and running."""
     block, graph = _core.Block("float32", 4 * 16), _core.Graph()
@@ -414,6 +437,7 @@ def core_graph(clip="global_norm"):
     train = _core.Program(graph, loss=loss, optimizer=state, outputs=(y,), wrt=(x, kernel))
     found = [_core.execute(train, (TALL[:4],), 1, 0, 0.1)]
     out, done, squares = np.empty((8, 4), np.float32), np.zeros(1, np.int64), np.zeros(3)
+    state.slot(block, 0)
     watch = ((state.grad(block).view(0, (64,)),), 1, squares)
     _core.run_loop(train, None, (("x", TALL, 0, False),), 8, 2 * 2, np.arange(8), 0, 2, 1, 0,
                    np.full(2, 0.1), np.zeros(2), (None,) * 3, (out, None, None), done, None,

@@ -48,8 +48,8 @@ from builds import ROOT, compile_with, copy
 BUILDS = "builds another core, and looks at that"
 TREE = "looks at the tree, not at the core"
 TIMES = "measures times, which are others without optimisation"
+LONG = "minutes of training or of data, of which other tests have the calls"
 LEFT_OUT = {
-    "test_accuracy": "looks at the digits of what test_ops.py and test_ufuncs.py run",
     "test_allocations": "allocations.py is run by itself, without its limits of time",
     "test_big": "needs 14 GB",
     "test_c_programs": "builds them with another core; here they are run with this one",
@@ -58,7 +58,7 @@ LEFT_OUT = {
     "test_gil": TIMES,
     "test_interrupts": TIMES,
     "test_layering": TREE,
-    "test_notebooks": "minutes of training, of which test_training.py has the calls",
+    "test_notebooks": LONG,
     "test_package": BUILDS,
     "test_parallel": "runs other test files again",
     "test_planted": BUILDS,
@@ -67,8 +67,11 @@ LEFT_OUT = {
 TESTS_LEFT_OUT = {
     "other_instruction_sets": "is a part of its own here",
     "ctrl_c": TIMES,
+    "are_learned": LONG,
+    "learn_which_of_two": LONG,
+    "a_mapped_file_is_read": LONG,
 }
-FIRST = ("test_ops", "allocations")  # take longest
+FIRST = ("test_ops", "test_ufuncs", "allocations", "test_gemm")  # take longest
 AT_LEAST = 0.95
 LIMIT = 600  # seconds for one part
 FLAGS = "--coverage -fprofile-update=atomic -Dalways_inline=unused"

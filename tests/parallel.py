@@ -49,6 +49,8 @@ ALONE = {
         "counts on a class, which is one for all threads",
     "test_feedback::test_a_fixed_point_with_dropout_trains_to_the_same_bits_on_any_number_of_threads":
         "the number of threads is one for the process",
+    "test_core::test_a_signal_s_handler_meets_a_call_at_work":
+        "signals reach the main thread only",
     "test_feedback::test_a_loop_that_never_rests_can_be_interrupted":
         "signals reach the main thread only",
     "test_initializers::test_default_dtype_is_floatx": "floatx is one for all threads",

@@ -394,7 +394,8 @@ def _matmul_cases() -> list[Case]:
     found = []
     for a, b in [((1, 1), (1, 1)), ((0, 3), (3, 2)), ((3, 0), (0, 2)), ((5, 7), (7, 11)),
                  ((1, 257), (257, 67)), ((37, 131), (131, 1)), ((67, 31), (31, 129)),
-                 ((2, 3, 5, 7), (7, 4)), ((3, 5), (2, 5, 2)), ((2, 3, 2), (2, 2, 3))]:  # fmt: skip
+                 ((2, 3, 5, 7), (7, 4)), ((3, 5), (2, 5, 2)), ((2, 3, 2), (2, 2, 3)),
+                 ((3, 52, 51), (3, 51, 50)), ((41, 16, 15), (41, 15, 17))]:  # fmt: skip
         x, y = normal(a, "a", b), normal(b, "b", a)
         found.append(Case((x, y)))
         for ta, tb in ((True, False), (False, True), (True, True)):
@@ -461,6 +462,7 @@ def _dense_cases() -> list[Case]:
                  ((37, 67), 131), ((1, 257), 67), ((67, 5), 129)]:  # fmt: skip
         args = normal(x, "x", n), normal((x[-1], n), "k"), normal((n,), "b")
         found += [Case(args), Case(args[:2]), Case(args, {"activation": "tanh"})]
+    found.append(Case((normal((5, 7), "x"), normal((7, 131), "k")), {"activation": "tanh"}))
     for name in (n for n, row in ROWS.items() if getattr(row, "limits", None)):
         args = normal((3, 5), "x"), normal((5, 4), "k", scale=0.3), normal((4,), "b")
         if name in ("log", "sqrt"):

@@ -136,11 +136,30 @@ def _conv_row(rows: Any) -> Row:
             case((1, 5, 5, 70), (3, 3, 70, 5), activation="tanh"),
             case((1, 3, 4, 40), (1, 2, 40, 9), dilation=(1, 2)),
             case((1, 9, 120, 2), (3, 3, 2, 4)),
+            case((1, 2, 600, 4), (1, 3, 4, 2)),
+            # one channel: more results than planes, and strides in one direction
+            case((2, 7, 8, 1), (3, 3, 1, 20)),
+            case((2, 7, 8, 1), (3, 3, 1, 2), strides=(2, 1)),
+            case((2, 7, 8, 1), (3, 3, 1, 2), strides=(1, 2)),
+            case((2, 6, 7, 4), (3, 3, 4, 1)),
+            # depthwise: one row of results, high kernels, and rows apart
+            case((2, 3, 6, 3), (3, 3, 1, 3), groups=3),
+            case((1, 9, 8, 3), (5, 3, 1, 3), groups=3),
+            case((1, 9, 8, 3), (3, 3, 1, 3), groups=3, dilation=(2, 1)),
+            # more padding than the kernel reaches, on one side
+            case((1, 4, 5, 3), (2, 2, 3, 3), padding=(3, 0, 0, 0)),
+            case((1, 4, 5, 3), (2, 2, 3, 3), padding=(0, 3, 0, 0)),
+            case((1, 4, 5, 3), (2, 2, 3, 3), padding=(0, 0, 3, 0)),
+            case((1, 4, 5, 3), (2, 2, 3, 3), padding=(0, 0, 0, 3)),
+            case((1, 5, 6, 2), (2, 2, 2, 3), strides=(1, 2)),
             # max-pooling behind, with pixels left over, and one channel
             case((3, 28, 28, 1), (5, 5, 1, 6), padding=(2,) * 4, activation="relu", pool=two),
             case((3, 14, 14, 6), (5, 5, 6, 16), activation="relu", pool=two),
             case((2, 9, 12, 3), (2, 3, 3, 19), pool=(3, 2)),
             case((2, 8, 7, 4), (3, 3, 1, 4), groups=4, padding=same, pool=(1, 3)),
+            case((2, 8, 9, 1), (3, 3, 1, 4), pool=(3, 2)),
+            case((2, 8, 9, 1), (3, 3, 1, 4), pool=(2, 3)),
+            case((2, 8, 9, 3), (3, 3, 3, 4), pool=(2, 3)),
         ]
 
     return Row(
@@ -246,6 +265,12 @@ def _pool_cases(make: Any) -> list[Case]:
         ((1, 5, 5, 2), {"size": (2, 2), "padding": (0, 1, 0, 1)}),
         ((2, 6, 4, 19), {"size": (2, 2)}),
         ((1, 6, 4, 37), {"size": (3, 3), "strides": (1, 2), "padding": (2, 0, 0, 2)}),
+        ((1, 5, 6, 2), {"size": (2, 2), "strides": (2, 3)}),
+        ((1, 5, 6, 2), {"size": (2, 2), "strides": (2, 1)}),
+        ((1, 4, 5, 2), {"size": (2, 2), "padding": (0, 0, 1, 0)}),
+        ((1, 1, 2, 4), {"size": (1, 9), "strides": (1, 1), "padding": (0, 0, 8, 8)}),
+        ((2, 4, 4, 0), {"size": (2, 2)}),
+        ((1, 40, 48, 10), {"size": (2, 2)}),
     ]
     return [Case((make(s, "pool", k),), attrs) for k, (s, attrs) in enumerate(tries)]
 

@@ -89,7 +89,11 @@ def add_recurrent(rows: dict[str, Any]) -> None:
             full = operands(*small, states) + masks(2, 3, 3)
             found = [Case(tuple(operands(*s)), usual) for s in
                      [(1, 1, 1, 1), small, (3, 5, 1, 2), (0, 2, 3, 2), (2, 4, 3, 17),
-                      (33, 3, 2, 5), (5, 7, 11, 32)]]  # fmt: skip
+                      (33, 3, 2, 5), (5, 7, 11, 32), (2, 3, 0, 3)]]  # fmt: skip
+            found.append(Case(tuple(operands(2, 2, 896, 120 // gates)), usual))
+            found.append(Case((*operands(1, 3, 2, 3, states), *masks(1, 3, 3)), usual))
+            one_step = operands(2, 1, 2, 3, states)
+            found.append(Case(tuple(one_step), {**usual, "activation": "elu"}))
             for attrs in (usual, other, {}, {**usual, "go_backwards": True}):
                 found += [Case(tuple(full), attrs), Case(tuple(full[:-1]), attrs)]
                 found.append(Case(tuple(operands(*small, states)), attrs))

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import copy
 import gc
+import importlib.util
 import pickle
+import signal
 import threading
 import weakref
 
@@ -154,6 +156,8 @@ APPLIES = [
     (lambda: _core.apply("tanh", (ONES,), {"a": 3}), TypeError, "unknown argument"),
     (lambda: _core.apply("elu", (ONES,), {"a": 3}), TypeError, "known: alpha"),
     (lambda: _core.apply("elu", (ONES,), {3: 3}), TypeError, ""),
+    (lambda: _core.apply("elu", (ONES,), dict.fromkeys([*"bcdefghijkl", "alpha"], 1)), TypeError,
+     "unknown argument 'b'"),
     (lambda: _core.apply("elu", (ONES,), {"alpha": BAD}), ZeroDivisionError, ""),
     (lambda: _core.apply("elu", (ONES,), {"alpha": "1"}), TypeError, "expected a number"),
     (lambda: _core.apply("elu", (ONES,), {"alpha": float("nan")}), ValueError, "alpha"),
@@ -182,6 +186,7 @@ APPLIES = [
     (lambda: _core.shuffle(ONES), TypeError, ""),
     (lambda: _core.shuffle(ONES, 1, 1), TypeError, "int64"),
     (lambda: _core.shuffle(np.arange(8)[::2], 1, 1), TypeError, "contiguous"),
+    (lambda: _core.shuffle(np.arange(8, dtype=">i8"), 1, 1), TypeError, "contiguous"),
     (lambda: _core.ufuncs(3), TypeError, ""),
     (lambda: _core.ufuncs("base\0"), ValueError, "null"),
     (lambda: _core.ufuncs("no"), ValueError, "ISA"),
@@ -262,14 +267,18 @@ PROGRAMS = [
     (lambda: frozen()(BAD), ZeroDivisionError, ""),
     (lambda: frozen()([1.0]), TypeError, "does not fit"),
     (lambda: frozen()(ONES[:, :2]), TypeError, "does not fit"),
+    (lambda: frozen()(ONES[:, :2].copy()), TypeError, "does not fit"),
+    (lambda: frozen()(ONES[0]), TypeError, "does not fit"),
     (lambda: frozen()(ONES, 3), ValueError, "out"),
     (lambda: frozen()(ONES, np.ones((4, 3))), ValueError, "out"),
     (lambda: frozen()(ONES, np.ones((4, 6), F32)[:, ::2]), ValueError, "out"),
+    (lambda: frozen()(ONES, np.ones((4, 3), ">f4")), ValueError, "out"),
     (lambda: frozen()(ONES, np.ones(12, F32)), ValueError, "out"),
     (lambda: frozen()(ONES, np.ones((3, 4), F32)), ValueError, "out"),
     (lambda: frozen(lambda rows: 1 // 0)(ONES), ZeroDivisionError, ""),
     (lambda: frozen(lambda rows: rows)(ONES), TypeError, "Program"),
     (lambda: frozen(lambda rows: program(0))(ONES), TypeError, "Program"),
+    (lambda: frozen(lambda rows: many_inputs())(ONES), TypeError, "one input"),
     (lambda: _core.KeywordUfunc(_core.elu, _core.elu), TypeError, ""),
     (lambda: _core.KeywordUfunc(_core.elu, _core.elu, keyword="a"), TypeError, "keyword"),
     (lambda: _core.KeywordUfunc(1, _core.elu, "a"), TypeError, ""),
@@ -388,6 +397,8 @@ LOOPS = [
     ({"results": (np.zeros((3, 3), F32),)}, ValueError, "results"),
     ({"full": 3, "rest": 3}, ValueError, "fit together"),
     ({"full": program(rows=0)}, ValueError, "rows of 0"),
+    ({"feeds": (("x", np.array([[1, 1, 1]] * 2 + [[1, np.nan, 1]] * 2, F32), 0, True),)},
+     ValueError, "x: row 2 holds NaN"),
     ({"full": many_inputs(), **many_feeds()}, ValueError, "at most 32"),
     ({"full": program(rows=2, dtype=np.float64), "sums": (np.zeros(6, F32),)}, ValueError, "sums"),
     ({"full": program(rows=2, dtype=np.float64), "sums": (np.zeros(5),)}, ValueError, "sums"),
@@ -395,8 +406,9 @@ LOOPS = [
     ({"watch": ((), 0, np.zeros(1))}, ValueError, "every"),
     ({"watch": ((), 1, None)}, (SystemError, ValueError), ""),
     ({"watch": ((ONES,), 1, np.zeros(1))}, ValueError, "watch"),
-    ({"watch": ((3,), 1, np.zeros(2))}, ValueError, "watch"),
-    ({"watch": ((np.zeros((4, 4))[:, 1],), 1, np.zeros(2))}, ValueError, "watch"),
+    ({"watch": ((3,), 1, np.zeros(3))}, ValueError, "0 elements"),
+    ({"watch": ((np.zeros((4, 4))[:, 1],), 1, np.zeros(3))}, ValueError, "0 elements"),
+    (dict.fromkeys(("full", "look"), program(rows=2)), RuntimeError, "running in another thread"),
 ]
 
 
@@ -415,6 +427,8 @@ def test_a_loop_refuses_programs_of_other_outputs():
     for rest in (fewer, double, wider, program(0, 1)):
         with pytest.raises(ValueError, match="one row for each row"):
             loop(rest=rest, rows=3)
+    with pytest.raises(ValueError, match="one row for each row"):
+        loop(look=program())
 
 
 def test_a_loop_watches_what_it_is_given():
@@ -451,6 +465,38 @@ def test_a_program_that_runs_is_left_alone():
             loop(full=running, rows=rows, batch=1, last=rows, order=np.zeros(rows, np.int64),
                  results=(None,), progress=progress, **one(ONES[:1]))  # fmt: skip
     assert np.array_equal(seen[0], _core.tanh(ONES[:1])) and len(made) == 2
+
+
+def handled(handler, call):
+    """call() with a signal after 20 ms, which finds it at work."""
+    before = signal.signal(signal.SIGALRM, lambda *_: handler())
+    signal.setitimer(signal.ITIMER_REAL, 0.02)
+    try:
+        call()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no such clock")
+def test_a_signal_s_handler_meets_a_call_at_work():
+    def stop():
+        raise StopError
+
+    a = np.ones((2200, 2200), F32)
+    g = _core.Graph()
+    x = g.input(a.shape, F32)
+    p = _core.Program(g, outputs=(g.apply("matmul", (x, x)),))
+    rows = np.ones((60, 200_000), np.float16)[:, ::2]
+    for call in (lambda: _core.apply("matmul", (a, a)), lambda: _core.execute(p, (a,)),
+                 lambda: _core.gelu(rows)):  # fmt: skip
+        with pytest.raises(StopError):
+            handled(stop, call)
+    assert np.array_equal(_core.execute(p, (0 * a,))[0], 0 * a)
+    t = _core.Tape()
+    leaf = t.leaf(a)
+    with pytest.raises(RuntimeError, match="computing in another thread"):
+        handled(t.detach, lambda: t.apply("matmul", (leaf, leaf)))
 
 
 def test_large_work_in_another_thread_than_the_main_one():
@@ -516,6 +562,18 @@ def test_a_recorder_that_answers_nonsense(recorder):
         t.apply("add", (leaf, weight))
 
 
+def test_without_a_recorder_a_weight_is_an_array():
+    spec = importlib.util.spec_from_file_location(_core.__name__, _core.__file__)
+    bare = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bare)
+    t, other, weight = bare.Tape(), bare.Tape(), ONES.view(Claims)
+    t.recording = other.recording = True
+    leaf, foreign = t.leaf(ONES), other.leaf(ONES)
+    assert np.array_equal(bare.apply("tanh", (weight,)), _core.tanh(ONES))
+    for beside in (weight, foreign):
+        assert np.array_equal(t.apply("add", (leaf, beside)).numpy(), 2 * ONES)
+
+
 class Claims(np.ndarray):
     """An array that says where in a block it lies."""
 
@@ -575,11 +633,14 @@ def test_numbers_beside_values_take_their_dtype():
         assert g.apply("add", (x, 1)).dtype == g.apply("add", (2.5, x)).dtype == dtype
         assert g.apply("add", (np.ones(2, dtype), 1.0)).dtype == dtype
     t, leaf, _ = tape()
+    assert not t.apply("add", (leaf, -1)).numpy().any()
     assert t.apply("add", (leaf, np.ones(3))).dtype == F32
     assert _core.apply("add", (ONES, 1)).dtype == F32
     assert _core.apply("add", (ONES.astype(np.float16), True)).dtype == F32
     assert _core.apply("tanh", (np.arange(3),)).dtype == np.float64
     assert _core.apply("add", (ONES, np.ones(3))).dtype == np.float64
+    with pytest.raises(ValueError, match="bias"):  # a float64, as the kernel is: its shape is wrong
+        _core.apply("dense", (ONES, np.ones((3, 2)), 1.0))
 
 
 def test_another_dtype_order_or_owner_goes_through_convert():
@@ -649,6 +710,8 @@ def test_a_keyword_ufunc_finds_its_keyword_however_it_is_written():
     assert elu(-1.0, dtype=F32, alpha=2.0).dtype == F32
     assert elu(-1.0, **{"".join(["dty", "pe"]): F32}).dtype == F32
     assert "alpha" in repr(elu)
+    none = {}
+    assert _core.KeywordUfunc(_core.elu, _core.defaults["elu"], "alpha", **none)(-1) == elu(-1.0)
     elu.__qualname__ = "elu"
     assert elu.__reduce__() == "elu"
 

@@ -243,6 +243,71 @@ def test_a_fixed_point_inside_a_fixed_point():
     check_slopes(model, before, moved, x, y)
 
 
+def halving(t, x, rounds, tolerance=0.0):
+    """On a tape or graph: y = x + y / 2 from y = 0, which ends at 2 x; and what moved last."""
+    f = t.apply("reenter", (np.zeros_like(x),))
+    fresh = t.apply("add", (t.apply("multiply", (f, 0.5)), x))
+    return t.apply("settle", (f, fresh), {"rounds": rounds, "tolerance": tolerance})
+
+
+def recording():
+    t = _core.Tape()
+    t.recording = True
+    return t
+
+
+def test_rounds_are_a_limit():
+    x = numbers(3, 2)
+    for rounds, factor in (1, 1.0), (2, 1.5), (3, 1.75):
+        y, moving = halving(recording(), x, rounds)
+        np.testing.assert_allclose(y.numpy(), factor * x)
+        assert moving.numpy() == 3
+        graph = _core.Graph()
+        program = _core.Program(graph, outputs=halving(graph, x, rounds))
+        for _ in range(2):  # the second run counts its rounds anew
+            found, left = _core.execute(program, ())
+            np.testing.assert_allclose(found, factor * x)
+            assert left == 3
+    y, moving = halving(recording(), numbers(3, 0), 9)
+    assert y.shape == (3, 0) and moving.numpy() == 0
+
+
+def test_a_loop_inside_a_loop_on_a_tape():
+    t, x = recording(), numbers(3, 2)
+    f = t.apply("reenter", (np.zeros_like(x),))
+    inner, _ = halving(t, x, 10**6, 1e-13)
+    fresh = t.apply("add", (t.apply("multiply", (f, 0.5)), inner))
+    y, _ = t.apply("settle", (f, fresh), {"rounds": 10**6, "tolerance": 1e-13})
+    np.testing.assert_allclose(y.numpy(), 4 * x, atol=1e-11)
+
+
+def test_what_changes_its_input_runs_once_for_a_loop():
+    """The state of a layer inside: not once for each round."""
+    t, x = recording(), numbers(3, 2)
+    state = np.zeros_like(x)
+    f = t.apply("reenter", (np.zeros_like(x),))
+    fresh = t.apply("add", (t.apply("multiply", (f, 0.5)), x))
+    assert t.apply("assign", (t.leaf(state), fresh)) is None
+    y, _ = t.apply("settle", (f, fresh), {"rounds": 10**6, "tolerance": 1e-13})
+    np.testing.assert_allclose(y.numpy(), 2 * x, atol=1e-11)
+    np.testing.assert_array_equal(state, x)
+
+
+def test_what_a_fixed_point_does_not_depend_on_has_no_gradient():
+    t = recording()
+    x, w = t.leaf(numbers(3, 2)), t.leaf(numbers(3, 2, seed=1))
+    f = t.apply("reenter", (x,))
+    y, _ = t.apply("settle", (f, t.apply("multiply", (w, 3.0))), {"rounds": 9})
+    np.testing.assert_array_equal(y.numpy(), 3 * w.numpy())
+    dx, dw = t.gradient(y, (x, w))  # it forgets where it began
+    assert dx is None and (dw.numpy() == 3).all()
+    assert t.gradient(y, (f,)) == (None,)
+    z = t.apply("multiply", (w, 2.0))  # behind the loop, and without it
+    assert (t.gradient(z, (w,))[0].numpy() == 2).all()
+    alone, _ = t.apply("settle", (x, w))  # nothing re-enters: no loop
+    assert t.gradient(alone, (x, w)) == (None, None)
+
+
 def test_a_fixed_point_with_dropout_trains_to_the_same_bits_on_any_number_of_threads():
     got, before = [], pyact.get_num_threads()
     try:

@@ -29,6 +29,7 @@ def swapped(x: Any) -> Any:
 
 
 CONV = ROWS["conv2d"].forward
+CONV_BACK = ROWS["conv2d"].vjp
 IMAGES = normal((2, 7, 10, 4), "images")
 
 
@@ -103,6 +104,10 @@ def test_pooling_sees_no_padding(kind):
 def test_max_pooling_of_nan_and_ties():
     x = np.array([[1.0, np.nan], [3.0, 3.0]]).reshape(1, 2, 2, 1)
     assert np.isnan(layers.MaxPooling2D()(x)).all()
+    tape = _core.Tape()
+    leaf = tape.leaf(x)
+    (dx,) = tape.gradient(tape.apply("max_pool2d", (leaf,), {"size": (2, 2)}), (leaf,))
+    assert dx.numpy().ravel().tolist() == [0, 1, 0, 0]  # the NaN is the largest
     model = pyact.Sequential([layers.Input((2, 2, 1)), layers.Conv2D(1, 1), layers.MaxPooling2D()])
     model.compile(pyact.optimizers.SGD(1.0), "mse")
     model.set_weights([np.zeros((1, 1, 1, 1)), np.zeros(1)])
@@ -120,7 +125,9 @@ def test_max_pooling_of_nan_and_ties():
     ((3, 9, 9, 4), (3, 3, 1, 4), {"groups": 4}, {"padding": (0,) * 4}, True),
     ((3, 9, 9, 4), (3, 3, 4, 4), {"activation": "tanh"}, {}, False),
     ((3, 9, 9, 4), (3, 3, 4, 4), {}, {"strides": (1, 2)}, False),
+    ((3, 9, 9, 4), (3, 3, 4, 4), {}, {"strides": (2, 1)}, False),
     ((3, 9, 9, 4), (3, 3, 4, 4), {}, {"padding": (1, 0, 0, 0)}, False),
+    ((3, 13, 13, 4), (3, 3, 4, 4), {"pool": (2, 2)}, {}, False),
 ])  # fmt: skip
 def test_pooling_in_the_convolution_s_call_changes_no_bit(
     image, kernel, attrs, window, fused, dtype, ties
@@ -242,6 +249,7 @@ K = np.ones((3, 3, 4, 2))
     ("conv2d", (IMAGES, K[:0]), {}, "none of them 0"),
     ("conv2d", (IMAGES, K[:, :, :3]), {}, "expected (height, width, 4 / 1"),
     ("conv2d", (IMAGES, K), {"groups": 2}, "4 / 2"),
+    ("conv2d", (IMAGES, np.ones((3, 3, 2, 3))), {"groups": 2}, "a multiple of 2"),
     ("conv2d", (IMAGES, K, np.ones(3)), {}, "bias: got shape (3,), expected (2,)"),
     ("conv2d", (IMAGES, np.ones((8, 1, 4, 2))), {}, "8 pixels high with its dilation"),
     ("conv2d", (IMAGES, K), {"dilation": (1, 5)}, "11 pixels wide with its dilation"),
@@ -255,11 +263,16 @@ K = np.ones((3, 3, 4, 2))
     ("conv2d", (IMAGES, K), {"pool": (2,)}, "pool: got 1 numbers, expected 2"),
     ("conv2d", (IMAGES, K), {"pool": (0, 2)}, "pool"),
     ("conv2d", (IMAGES, K), {"pool": (16, 1)}, "at most 15 x 15"),
+    ("conv2d", (IMAGES, K), {"pool": (1, 16)}, "at most 15 x 15"),
     ("conv2d", (IMAGES, K), {"pool": (6, 1)}, "the result, which has 5 x 8"),
+    ("conv2d", (IMAGES, K), {"pool": (1, 9)}, "the result, which has 5 x 8"),
     ("conv2d", (IMAGES, K), {"pool": (2, 2), "activation": "tanh"}, "got 'tanh'"),
     ("max_pool2d", (IMAGES,), {}, "size: got 0 numbers, expected 2"),
     ("max_pool2d", (IMAGES,), {"size": (8, 1)}, "a window of 8 pixels is larger"),
     ("max_pool2d", (IMAGES,), {"size": (2, 2), "padding": (2, 0, 0, 0)}, "less than the window"),
+    ("max_pool2d", (IMAGES,), {"size": (2, 2), "padding": (0, 0, 0, 2)}, "less than the window"),
+    ("max_pool2d", (IMAGES,), {"size": (1 << 30,) * 2, "padding": ((1 << 30) - 1,) * 4,
+                               "strides": (1, 1)}, "too big"),
     ("avg_pool2d", (IMAGES[0],), {"size": (2, 2)}, "x: got shape (7, 10, 4)"),
     ("avg_pool2d", (IMAGES[:, :0],), {"size": (1, 1)}, "the image, which has 0"),
     ("avg_pool2d", (IMAGES,), {"size": (0, 2)}, "size"),
@@ -489,6 +502,8 @@ def test_separable_convolution_is_depthwise_then_pointwise():
 @pytest.mark.parametrize(("arguments", "attrs", "text"), [
     ((IMAGES[0], K), {"size": (9, 9)}, "x: got shape (7, 10, 4)"),
     ((IMAGES, K[:, :, :, :1]), {"size": (9, 9)}, "kernel: got shape (3, 3, 4, 1), expected"),
+    ((IMAGES, K[0]), {"size": (9, 9)}, "kernel: got shape (3, 4, 2), expected"),
+    ((IMAGES, np.ones((3, 0, 5, 4))), {"size": (9, 9)}, "none of them 0"),
     ((IMAGES, np.ones((3, 2, 5, 4))), {"size": (9, 9)}, "9 pixels wide belongs to x of 8"),
     ((IMAGES, np.ones((3, 2, 5, 4))), {}, "size: got 0 numbers, expected 2"),
     ((IMAGES, np.ones((3, 2, 5, 4))), {"size": (1, 1)}, "1 pixels high belongs to x of 0"),
@@ -498,6 +513,28 @@ def test_separable_convolution_is_depthwise_then_pointwise():
 def test_transposed_convolution_refuses(arguments, attrs, text):
     with pytest.raises(ValueError, match=re.escape(text)):
         ops.conv2d_transpose(*arguments, **attrs)
+
+
+@pytest.mark.parametrize(("name", "image", "kernel", "attrs", "words"), [
+    ("conv2d", (1, 2 * 10**15, 1, 1), (15 * 10**14, 1, 1, 1), {}, "1500000000000000 pixels high"),
+    ("conv2d", (1, 1, 1, 1000), (1, 1, 10**16, 1), {"groups": 1000}, "expected (height, width"),
+    ("conv2d_transpose", (1, 4, 4, 1), (1, 1, 1, 1), {}, "does not fit in memory"),
+    ("conv2d_transpose", (1, 4, 4, 1), (1, 1, 8, 1), {}, "too big"),
+])  # fmt: skip
+def test_sizes_that_no_memory_holds_are_refused_before_any_is_asked_for(
+    name, image, kernel, attrs, words
+):
+    if name == "conv2d_transpose":
+        attrs = {"size": (1 << 30,) * 2, "strides": ((1 << 30) // 3,) * 2}
+    graph = _core.Graph()
+    with pytest.raises((ValueError, MemoryError), match=re.escape(words)):
+        graph.apply(name, tuple(graph.input(s, "float32") for s in (image, kernel)), attrs)
+
+
+def test_the_result_of_an_image_of_seven_gigapixels_has_a_shape():
+    graph = _core.Graph()
+    operands = tuple(graph.input(s, "float32") for s in ((1, 60000, 60000, 2), (3, 3, 2, 1)))
+    assert graph.apply("conv2d", operands).shape == (1, 59998, 59998, 1)
 
 
 def test_transposed_layers_refuse():
@@ -514,30 +551,42 @@ def linear_in_dz(dtype, attrs, arrays, mask):
     rng = np.random.default_rng(0)
     x, k, bias = (a.astype(dtype) for a in arrays)
 
-    def gradients(dz, x=x):
+    def gradients(dz, x=x, wanted=slice(None)):
         tape = _core.Tape()
         leaves = tuple(tape.leaf(v) for v in (x, k, bias))
         y = tape.apply("conv2d", leaves, attrs)
-        return [g.numpy() for g in tape.gradient(y, leaves, dz)]
+        return [g.numpy() for g in tape.gradient(y, leaves[wanted], dz)]
 
     dense = rng.normal(size=_core.apply("conv2d", (x, k, bias), attrs).shape).astype(dtype)
     few = dense * mask(rng, dense.shape)
     many = dense + few
     limit = 2e-5 if dtype == "float32" else 1e-13
-    for part, whole, rest in zip(gradients(few), gradients(many), gradients(dense), strict=True):
+    parts = gradients(few)
+    for part, whole, rest in zip(parts, gradients(many), gradients(dense), strict=True):
         np.testing.assert_allclose(part, whole - rest, rtol=0, atol=limit * np.abs(whole).max())
-    x[1, 6, 6] = np.inf  # and 0 times it is not 0
+    for i, part in enumerate(parts):  # by itself
+        assert gradients(few, wanted=slice(i, i + 1))[0].tobytes() == part.tobytes()
+    x[-1, 0, 0] = np.inf  # and 0 times it is not 0
     assert np.isnan(gradients(few, x)[1]).any()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
     "attrs",
-    [{}, {"padding": (2, 1, 0, 2)}, {"strides": (2, 1), "dilation": (2, 1)}, {"strides": (1, 2)}],
-)
-@pytest.mark.parametrize("kernel", [(5, 5, 6, 16), (7, 3, 6, 20), (3, 6, 6, 3)])
-def test_gradients_where_few_places_of_dz_are_not_zero(kernel, attrs, dtype):
-    arrays = [normal(s, "few", s) for s in ((3, 15, 14, 6), kernel, kernel[3:])]
+    [{}, {"padding": (2, 1, 0, 2)}, {"strides": (2, 1), "dilation": (2, 1)}, {"strides": (1, 2)},
+     {"dilation": (2, 1)}],
+)  # fmt: skip
+@pytest.mark.parametrize(("image", "kernel"), [
+    ((3, 15, 14, 6), (5, 5, 6, 16)),
+    ((3, 15, 14, 6), (7, 3, 6, 20)),
+    ((3, 15, 14, 6), (3, 6, 6, 3)),
+    ((1, 5, 540, 3), (3, 2, 3, 5)),  # more pixels in a row than in a chain
+    ((1, 2, 2100, 2), (1, 1, 2, 64)),  # too large a row, and too large a kernel
+    ((1, 6, 6, 64), (3, 3, 64, 228)),
+    ((1, 23, 23, 91), (1, 1, 91, 91)),
+])  # fmt: skip
+def test_gradients_where_few_places_of_dz_are_not_zero(image, kernel, attrs, dtype):
+    arrays = [normal(s, "few", s) for s in (image, kernel, kernel[3:])]
     linear_in_dz(dtype, attrs, arrays, lambda rng, shape: rng.random(shape) < 0.25)
 
 
@@ -558,3 +607,23 @@ def one_of_each_window(rng, shape):
 def test_gradients_where_windows_of_dz_have_one_place(kernel, attrs, dtype):
     arrays = [normal(s, "one", s) for s in ((3, 14, 15, kernel[2]), kernel, kernel[3:])]
     linear_in_dz(dtype, attrs, arrays, one_of_each_window)
+
+
+@pytest.mark.parametrize("where", ["dz", "kernel"])
+def test_few_places_of_dz_beside_what_is_not_finite(where):
+    """0 times infinity is NaN, and no way leaves it out."""
+    x, kernel = normal((2, 9, 9, 6), "x"), normal((3, 3, 6, 8), "k")
+    dz = np.zeros((2, 7, 7, 8))
+    dz[0, 2, 3, 1] = dz[1, 5, 5, 7] = 2.0
+    (dz if where == "dz" else kernel)[0, 1, 1, 0] = np.inf
+    tape = _core.Tape()
+    leaves = (tape.leaf(x), tape.leaf(kernel))
+    found = tape.gradient(tape.apply("conv2d", leaves), leaves, dz)
+    with np.errstate(invalid="ignore"):
+        wanted = CONV_BACK(dz, x, kernel)
+    for got, want in zip([g.numpy() for g in found], wanted, strict=True):
+        assert np.isnan(got[np.isnan(want)]).all()
+        if where == "kernel":  # which also meets the zeros around dz
+            want = np.where(np.isnan(got), got, want)
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-12)
+    assert not np.isfinite(found[0].numpy()).all()

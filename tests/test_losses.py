@@ -177,6 +177,10 @@ def test_probabilities_that_do_not_add_up_are_scaled():
 def test_nan_comes_through():
     for loss in (MeanSquaredError(), MeanAbsoluteError(), Huber(), BinaryCrossentropy(True)):
         assert np.isnan(loss([[1.0], [0.0]], [[np.nan], [0.0]]))
+        assert np.isnan(loss([[0.0], [0.0]], [[np.nan], [0.0]]))
+    for logits in (True, False):
+        loss = CategoricalCrossentropy(logits)
+        assert np.isnan(loss([[1.0, 0.0], [0.0, 1.0]], [[0.5, np.nan], [0.5, 0.5]]))
 
 
 def test_shapes_that_differ_by_an_axis_of_one_mean_the_same():

@@ -275,6 +275,25 @@ def test_backward_reads_no_input_unless_it_says_so(name, dtype):
             same_bits(f"{name}: gradient {k}: {case}", a.numpy(), b)
 
 
+SEVERAL = [
+    name for name in SMOOTH if any(len(wanted(name, c.inputs)) > 1 for c in ROWS[name].cases())
+]
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_a_gradient_by_itself_is_the_one_among_others(name):
+    """What nobody asks for is not computed, and what is left comes to the same."""
+    for case in ROWS[name].cases():
+        tape = _core.Tape()
+        inputs = case.of("float32")
+        leaves = tuple(tape.leaf(x) for x in inputs)
+        y = record(tape, name, leaves, case.attrs)
+        seed, sources = seed_for(y.numpy()), tuple(leaves[i] for i in wanted(name, inputs))
+        for k, among in enumerate(tape.gradient(y, sources, seed)):
+            [alone] = tape.gradient(y, (sources[k],), seed)
+            same_bits(f"{name}: {case}: gradient {k}", alone.numpy(), among.numpy())
+
+
 # ---- the same bits on every way ---------------------------------------------------------------
 
 
@@ -608,6 +627,7 @@ def test_products_of_nothing():
         ((2, 3, 0), (2, 0, 4)),
         ((0, 3, 2), (0, 2, 4)),
         ((0, 2), (2, 3)),
+        ((3, 2), (0, 2, 4)),
     ):
         t = _core.Tape()
         x, y = t.leaf(np.ones(a)), t.leaf(np.ones(b))
@@ -631,6 +651,65 @@ def test_slices_of_any_step(step, size):
             _core.apply("slice", (x,), attrs)
     else:
         assert np.array_equal(_core.apply("slice", (x,), attrs), x[1::step][:size])
+
+
+@pytest.mark.parametrize("shape, axes", [
+    ((3, 300, 300), (0, 2, 1)), ((80, 70, 3), (2, 0, 1)), ((2, 40, 3, 35), (2, 1, 0, 3)),
+])  # fmt: skip
+def test_axes_of_large_arrays_change_places(shape, axes):
+    """In squares, and in chunks of one outermost index."""
+    x = oracle.normal(shape, "axes").astype(np.float32)
+    t = _core.Tape()
+    leaf = t.leaf(x)
+    y = t.apply("transpose", (leaf,), {"perm": axes})
+    assert np.array_equal(y.numpy(), x.transpose(axes))
+    (dx,) = t.gradient(y, (leaf,), x.transpose(axes).copy())
+    assert np.array_equal(dx.numpy(), x)
+
+
+def test_a_slice_backwards_from_the_end_is_empty():
+    found = _core.apply("slice", (np.arange(5.0),), {"begin": (5,), "size": (-1,), "step": (-1,)})
+    assert found.shape == (0,)
+
+
+def test_nothing_per_row():
+    """Rows of no numbers, and no rows."""
+    t = _core.Tape()
+    x, kernel, bias = t.leaf(np.ones((4, 3))), t.leaf(np.ones((3, 0))), t.leaf(np.ones(0))
+    y = t.apply("dense", (x, kernel, bias))
+    dx, dk, db = t.gradient(y, (x, kernel, bias))
+    assert y.shape == (4, 0) and dk.shape == (3, 0) and db.shape == (0,)
+    assert dx.shape == (4, 3) and not dx.numpy().any()
+    assert _core.apply("metric_saturated", (np.ones((4, 0)),)).shape == (0,)
+    rows, columns = np.ones((0, 3)), np.ones((3, 0))
+    for name in ("metric_mse", "metric_categorical_accuracy"):
+        assert _core.apply(name, (rows, rows)).tolist() == [0, 0]
+        found = _core.apply(name, (columns, columns)).tolist()
+        assert np.isnan(found[0]) and found[1] == 3, "the mean of nothing, as in NumPy"
+    assert not _core.apply("metric_confusion_at_thresholds", (rows, rows)).any()
+    for none in (rows, columns):
+        with pytest.raises(ValueError, match="the mean over nothing"):
+            _core.apply("loss_mse", (none, none))
+    assert _core.apply("teacher_forcing", (columns, columns)).shape == (3, 0)
+
+
+def test_whole_numbers_are_cast():
+    x = np.array([-3, 0, 1 << 24], np.int32)
+    for k, dtype in enumerate(("float32", "float64", "int32")):
+        found = _core.apply("cast", (x,), {"dtype": k})
+        assert found.dtype == dtype and np.array_equal(found, x)
+
+
+def test_log_softmax_at_the_ends_of_double():
+    low = np.array([0.0, -1e305])
+    assert np.array_equal(_core.apply("log_softmax", (low,)), low)
+    for bad in (np.nan, np.inf):
+        assert np.isnan(_core.apply("log_softmax", (np.array([bad, 1.0]),))).all()
+
+
+def test_dropout_at_its_largest_rate_leaves_nothing():
+    x = np.ones(1000)
+    assert not _core.apply("dropout", (x,), {"rate": np.nextafter(1, 0)}).any()
 
 
 @pytest.mark.parametrize("op", ["maximum", "minimum"])

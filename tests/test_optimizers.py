@@ -4,7 +4,7 @@ with the operators and in training."""
 import numpy as np
 import pytest
 
-from pyact import optimizers
+from pyact import Sequential, layers, optimizers
 from pyact.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop, schedules
 
 
@@ -262,3 +262,11 @@ def test_a_rate_set_between_epochs_is_the_one_that_is_used():
     history = model.fit(x, y, epochs=3, batch_size=4, verbose=0, callbacks=halve)
     assert model.get_weights()[0].item() == 0.5  # one step of w -= .25 * 2 w, then none
     assert history.history["learning_rate"] == [0.25, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("clip", ["clipnorm", "global_clipnorm"])
+def test_an_infinite_gradient_is_not_clipped_to_a_number(clip):
+    model = Sequential([layers.Input((2,)), layers.Dense(1)])
+    model.compile(SGD(0.1, **{clip: 1.0}), "mse", check_finite=False)
+    model.train_on_batch(np.array([[np.inf, 1.0]]), np.ones((1, 1)))
+    assert np.isnan(model.get_weights()[0]).all()

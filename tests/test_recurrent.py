@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import pyact
-from pyact import Sequential, layers, ops
+from pyact import Sequential, _core, layers, ops
 from pyact.layers import GRU, LSTM, Dense, Input, SimpleRNN
 
 KINDS = [SimpleRNN, LSTM, GRU]
@@ -205,6 +205,13 @@ def test_an_operator_refuses_operands_that_do_not_fit(kind):
     if kind is LSTM:
         with pytest.raises(ValueError, match="without c0"):
             op(*good, states[0])
+        with pytest.raises(ValueError, match="c0"):
+            op(*good, states[0], numbers(2, 5))
+    graph = _core.Graph()
+    x = graph.input((1 << 30, 1 << 28, 1), "float32")
+    with pytest.raises(ValueError, match="too big"):
+        graph.apply(kind.op, (x, numbers(1, 8 * n), numbers(32, 8 * n),
+                              numbers(*bias[:-1], 8 * n)))  # fmt: skip
 
 
 def test_layers_are_exported():

@@ -22,7 +22,7 @@ from oracle import LD, normal, rng, same_bits
 from reference import ROWS
 
 import pyact
-from pyact import _core, callbacks, layers, losses, optimizers
+from pyact import _core, callbacks, layers, losses, ops, optimizers
 from pyact.layers import Dense, Dropout, Input
 
 ROWS_OF_DATA, BATCH = 77, 8  # nine whole batches and one of five rows
@@ -474,3 +474,18 @@ def test_weights_laid_out_once_give_the_same_bits(dtype, threads):
         same_bits(f"{rows} rows, the model changed", fixed(x), want)
         same_bits(f"{rows} rows, unpickled", pickle.loads(pickle.dumps(fixed))(x), want)
         model.set_weights(weights)
+
+
+class OwnProduct(layers.Layer):
+    """Its kernel is computed from x, and so is no weight that could be laid out."""
+
+    def call(self, x, training=False):
+        return ops.dense(x, ops.matmul(x, x, transpose_a=True))
+
+
+def test_a_kernel_that_is_computed_is_not_laid_out_once():
+    model = pyact.Sequential([Input((37,)), OwnProduct()])
+    fixed, free = model.compile_inference(5), model.compile_inference()
+    for seed in range(2):
+        x = np.random.default_rng(seed).standard_normal((5, 37)).astype(np.float32)
+        same_bits(f"rows {seed}", fixed(x), free(x))

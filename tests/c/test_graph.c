@@ -260,6 +260,61 @@ static void test_program(const pa_lib *lib, int threads)
     pa_block_unref(b);
 }
 
+/* y = x + y / 2 by a loop on a tape that nobody leaves: 2 x. */
+static void test_loop(const pa_lib *lib)
+{
+    double x[6] = {1, -2, 3, 4, 5, -6}, zero[6] = {0}, half = 0.5;
+    const int64_t dim[2] = {3, 2};
+    int at_x, begin, scale, f, product, fresh, y[2];
+    const pa_arg args[] = {{"rounds", .num = 100}, {"tolerance", .num = 1e-13}};
+    pa_tape *t = pa_tape_new(lib, 0);
+    pa_status st = pa_tape_leaf(t, PA_F64, 2, dim, x, true, &at_x, &err);
+    st = st ? st : pa_tape_leaf(t, PA_F64, 2, dim, zero, false, &begin, &err);
+    st = st ? st : pa_tape_leaf(t, PA_F64, 0, NULL, &half, false, &scale, &err);
+    st = st ? st : pa_tape_apply(t, "reenter", 1, &begin, 0, NULL, &f, &err);
+    st = st ? st
+            : pa_tape_apply(t, "multiply", 2, (int[]){f, scale}, 0, NULL, &product, &err);
+    st = st ? st
+            : pa_tape_apply(t, "add", 2, (int[]){product, at_x}, 0, NULL, &fresh, &err);
+    st = st ? st : pa_tape_apply(t, "settle", 2, (int[]){f, fresh}, 2, args, y, &err);
+    CHECK(!st, "%s", err.text);
+    for (int i = 0; !st && i < 6; i++) {
+        const double got = ((double *)pa_tape_tensor(t, y[0])->data)[i];
+        CHECK(fabs(got - 2 * x[i]) < 1e-11, "the loop ends at %g, not %g", got, 2 * x[i]);
+    }
+    pa_tape_free(t);
+}
+
+/* The batches of an epoch may be single numbers, or have no rows. */
+static void test_batches(const pa_lib *lib)
+{
+    float x[3] = {1, 2, 3}, y[3] = {0};
+    const int64_t dim[2] = {0, 3}, order[1] = {0};
+    for (int rank = 0; rank <= 2; rank += 2) {
+        pa_graph *g = pa_graph_new(lib);
+        pa_program *p = NULL;
+        int in, out;
+        pa_status st = pa_graph_input(g, PA_F32, rank, dim, &in, &err);
+        st = st ? st : pa_graph_apply(g, "negative", 1, &in, 0, NULL, &out, &err);
+        const pa_program_spec spec = {.loss = -1, .n_out = 1, .out = &out};
+        st = st ? st : pa_program_new(&p, g, &spec, &err);
+        CHECK(!st, "%s", err.text);
+        const pa_feed feed = {x, PA_SRC_F32, sizeof *x, .name = "x"};
+        int64_t done = 0;
+        pa_loop_args args = {.full = p, .feeds = &feed, .done = &done};
+        args.results = (void *[]){y};
+        args.rows = rank ? 0 : 3, args.batch = rank ? 0 : 1, args.last = rank ? 1 : 3;
+        args.order = rank ? order : NULL;
+        CHECK(!st && !pa_loop_run(&args, &err) && done == args.last, "%s", err.text);
+        args.results = NULL;
+        CHECK(!st && !pa_loop_run(&args, &err) && done == args.last, "%s", err.text);
+        for (int i = 0; i < 3; i++)
+            CHECK(y[i] == -x[i], "result %d is %g", i, (double)y[i]);
+        pa_program_free(p);
+        pa_graph_free(g);
+    }
+}
+
 /* ---- mistakes ------------------------------------------------------------------------
  */
 
@@ -307,6 +362,8 @@ int main(void)
                 test_gradients(&lib);
             }
             test_program(&lib, threads);
+            test_loop(&lib);
+            test_batches(&lib);
             test_mistakes(&lib);
             pa_lib_close(&lib);
             printf("%s, %d threads: %d failures\n", names[i], threads, failures);

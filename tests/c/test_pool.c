@@ -424,6 +424,7 @@ static void test_watch(void)
         pa_pool_run(pool, count, p, 9);
         pa_pool_run(pool, count, p, 1);
         CHECK(pa_atomic_get(&p->total) == ran, "a chunk after the stop");
+        CHECK(pa_watch_stops(&w) && asked == 1, "a stop does not last");
         CHECK(pa_watch_set(NULL) == &w, "the watch is gone");
         probe *next = new_probe(pool, 0);
         pa_pool_run(pool, count, next, MAX_N);

@@ -198,6 +198,15 @@ static void refuses_programs(const pa_lib *lib, pa_graph *g, int x, int whole)
     CHECK(!pa_program_output(p, -1) && !pa_program_output(p, 1));
     CHECK(pa_program_output(p, 0) && isnan(pa_program_loss(p)));
     pa_program_free(p);
+    int weight, loss;
+    CHECK(!pa_graph_param(g, b, 0, 0, NULL, true, &weight, &err));
+    CHECK(!pa_graph_apply(g, "square", 1, &weight, 0, NULL, &loss, &err));
+    REFUSED(pa_program_new(&p, g, &(pa_program_spec){.loss = weight, .opt = opt}, &err),
+            PA_EVALUE, "a parameter itself");
+    REFUSED(pa_program_new(&p, g,
+                           &(pa_program_spec){.loss = loss, .n_wrt = 1, .wrt = bad + 1},
+                           &err),
+            PA_EVALUE, "wrt 0");
     pa_optimizer_free(opt);
     pa_block_unref(b);
     pa_program_free(NULL);
@@ -223,7 +232,7 @@ static void refuses_gradients(const pa_lib *lib)
     REFUSED(pa_tape_gradient(t, n, NULL, 1, &x, 0, -1, grad, &err), PA_EVALUE, "target");
     REFUSED(pa_tape_gradient(t, y, NULL, 2, (int[]){x, 1000}, 0, -1, grad, &err),
             PA_EVALUE, "source 1");
-    REFUSED(pa_tape_gradient(t, y, NULL, 1, (int[]){-1}, 0, -1, grad, &err), PA_EVALUE,
+    REFUSED(pa_tape_gradient(t, y, NULL, 2, (int[]){-1, x}, 0, -1, grad, &err), PA_EVALUE,
             "source 0");
     CHECK(!pa_tape_gradient(t, y, NULL, 1, &x, -5, 1000, grad, &err));
     CHECK(((float *)pa_tape_tensor(t, grad[0])->data)[2] == 6);
@@ -243,11 +252,13 @@ static void refuses_second_gradients(const pa_lib *lib)
     CHECK(!pa_graph_const(g, PA_F32, 0, NULL, &one, &seed, &err));
     CHECK(!pa_graph_apply(g, "square", 1, &x, 0, NULL, &y, &err));
     CHECK(!pa_graph_apply(g, "sum", 1, &y, 0, NULL, &loss, &err));
-    REFUSED(pa_graph_gradient(g, -1, seed, 1, &x, 0, -1, grad, &err), PA_EVALUE, "target");
+    REFUSED(pa_graph_gradient(g, -1, seed, 1, &x, 0, -1, grad, &err), PA_EVALUE,
+            "target");
     REFUSED(pa_graph_gradient(g, n, seed, 1, &x, 0, -1, grad, &err), PA_EVALUE, "target");
     REFUSED(pa_graph_gradient(g, y, seed, 1, &x, 0, -1, grad, &err), PA_EVALUE, "seed");
     REFUSED(pa_graph_gradient(g, loss, n, 1, &x, 0, -1, grad, &err), PA_EVALUE, "seed");
-    REFUSED(pa_graph_gradient(g, loss, 1000, 1, &x, 0, -1, grad, &err), PA_EVALUE, "seed");
+    REFUSED(pa_graph_gradient(g, loss, 1000, 1, &x, 0, -1, grad, &err), PA_EVALUE,
+            "seed");
     REFUSED(pa_graph_gradient(g, loss, seed, 2, (int[]){x, 1000}, 0, -1, grad, &err),
             PA_EVALUE, "source 1");
     CHECK(!pa_graph_gradient(g, loss, seed, 2, (int[]){x, n}, 0, -1, grad, &err));
