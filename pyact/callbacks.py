@@ -137,10 +137,20 @@ _PLAIN = (
 )
 
 
-def _overrides(callback: Callback, *hooks: str) -> bool:
-    """Does the callback do anything in one of these hooks?"""
+_HOOKS = {
+    hook: getattr(Callback, hook)
+    for hook in (*_PLAIN, *_EPOCH, *_TRAIN_BATCH, *_TEST_BATCH, *_PREDICT_BATCH, "on_progress")
+}
+
+
+def _overridden(callback: Callback) -> list[str]:
+    """The hooks in which the callback does anything."""
     own, kind = vars(callback), type(callback)
-    return any(hook in own or getattr(kind, hook) is not getattr(Callback, hook) for hook in hooks)
+    found = [h for h, plain in _HOOKS.items() if h in own or getattr(kind, h) is not plain]
+    for new, old in zip(_TRAIN_BATCH[:2], _TRAIN_BATCH[2:], strict=True):
+        if old in found and new not in found:
+            found.append(new)  # which calls it
+    return found
 
 
 class CallbackList:
@@ -192,13 +202,10 @@ class CallbackList:
         self._find_hooks()
 
     def _find_hooks(self) -> None:
-        hooks = (*_PLAIN, *_EPOCH, *_TRAIN_BATCH, *_TEST_BATCH, *_PREDICT_BATCH, "on_progress")
-        self._hooks: dict[str, list[Callable[..., Any]]] = {
-            hook: [getattr(c, hook) for c in self.callbacks if _overrides(c, hook)]
-            for hook in hooks
-        }
-        for new, old in zip(_TRAIN_BATCH[:2], _TRAIN_BATCH[2:], strict=True):
-            self._hooks[new] = [getattr(c, new) for c in self.callbacks if _overrides(c, new, old)]
+        self._hooks: dict[str, list[Callable[..., Any]]] = {hook: [] for hook in _HOOKS}
+        for callback in self.callbacks:
+            for hook in _overridden(callback):
+                self._hooks[hook].append(getattr(callback, hook))
         self.wants_batches = any(self._hooks[h] for h in _TRAIN_BATCH)
         self.wants_test_batches = any(self._hooks[h] for h in _TEST_BATCH)
         self.wants_predict_batches = any(self._hooks[h] for h in _PREDICT_BATCH)
