@@ -1,22 +1,24 @@
 #include "simd/math.h"
 #include "kern/softmax.h"
 
+/* The last vector of a row that does not fill it begins earlier: nothing is gathered
+ * number by number, and few classes are two vectors. */
 double PA_(pa_soft_max)(const real *x, size_t n, double max)
 {
-    real best = (real)max;
-    size_t i = 0;
-    if (n >= VR_N) {
-        vr m = vr_set1(best);
-        for (; i + VR_N <= n; i += VR_N)
-            m = vr_max(vr_load(x + i), m);
-        real lane[VR_N];
-        vr_store(lane, m);
-        for (size_t j = 0; j < VR_N; j++)
-            best = lane[j] > best ? lane[j] : best;
+    if (n < VD_N) {
+        for (size_t i = 0; i < n; i++)
+            max = (double)x[i] > max ? (double)x[i] : max;
+        return max;
     }
-    for (; i < n; i++)
-        best = x[i] > best ? x[i] : best;
-    return (double)best;
+    double lane[VD_N];
+    vd m = vd_set1(max);
+    for (size_t i = 0; i + VD_N <= n; i += VD_N)
+        m = vd_max(vd_load_real(x + i), m);
+    vd_store(lane, vd_max(vd_load_real(x + n - VD_N), m));
+    for (size_t h = VD_N / 2; h > 0; h /= 2)
+        for (size_t j = 0; j < h; j++)
+            lane[j] = lane[j + h] > lane[j] ? lane[j + h] : lane[j];
+    return lane[0];
 }
 
 #ifdef PA_REAL_IS_DOUBLE
@@ -91,25 +93,34 @@ PA_INLINE vd one(vd x, vd max, vd *lo, sums *s, bool apart)
     return e;
 }
 
+static const double lanes[] = {0, 1, 2, 3, 4, 5, 6, 7};
+
 PA_INLINE void exps(double *e, double *e_lo, const real *x, size_t n, pa_soft *s,
                     bool apart)
 {
     vd max = vd_set1(s->max), lo;
     sums a = {vd_zero(), vd_zero(), vd_zero()};
-    size_t i = 0;
-    for (; i + VD_N <= n; i += VD_N) {
+    const size_t left = n % VD_N;
+    if (n < VD_N) { /* the lanes beyond the end hold -inf, whose exp adds nothing */
+        double pad[VD_N];
+        for (size_t j = 0; j < VD_N; j++)
+            pad[j] = j < n ? (double)x[j] : -INFINITY;
+        vd_store_n(e, one(vd_load(pad), max, &lo, &a, apart), (int)n);
+#ifdef PA_REAL_IS_DOUBLE
+        vd_store_n(e_lo, lo, (int)n);
+#endif
+    } else if (left > 0) { /* so do those that are still to come */
+        vdm seen = vd_lt(vd_load(lanes), vd_set1((double)(VD_N - left)));
+        vd last = vd_sel(seen, vd_set1(-INFINITY), vd_load_real(x + n - VD_N));
+        vd_store(e + n - VD_N, one(last, max, &lo, &a, apart));
+#ifdef PA_REAL_IS_DOUBLE
+        vd_store(e_lo + n - VD_N, lo);
+#endif
+    }
+    for (size_t i = 0; i + VD_N <= n; i += VD_N) {
         vd_store(e + i, one(vd_load_real(x + i), max, &lo, &a, apart));
 #ifdef PA_REAL_IS_DOUBLE
         vd_store(e_lo + i, lo);
-#endif
-    }
-    if (i < n) { /* the lanes beyond the end hold -inf, whose exp adds nothing */
-        double pad[VD_N];
-        for (size_t j = 0; j < VD_N; j++)
-            pad[j] = i + j < n ? (double)x[i + j] : -INFINITY;
-        vd_store_n(e + i, one(vd_load(pad), max, &lo, &a, apart), (int)(n - i));
-#ifdef PA_REAL_IS_DOUBLE
-        vd_store_n(e_lo + i, lo, (int)(n - i));
 #endif
     }
     (void)e_lo;
@@ -181,6 +192,11 @@ double PA_(pa_soft_log)(const pa_soft *s, double *lo)
     *lo = more - (high - h[0]);
     return s->sum == s->sum ? high : NAN;
 #else
-    return log1p(s->rest);
+    /* log1p(r) = log(u) + (r - (u - 1)) / u, u = 1 + r rounded: rows overlap, which calls
+     * of the C library's do not */
+    double log[VD_N];
+    const vd one = vd_set1(1), r = vd_set1(s->rest), u = vd_add(one, r);
+    vd_store(log, vd_add(vd_log(u), vd_div(vd_sub(r, vd_sub(u, one)), u)));
+    return log[0];
 #endif
 }
