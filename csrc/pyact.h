@@ -153,6 +153,9 @@ pa_tensor *pa_program_input(pa_program *p, int i); /* fill ->data, in the arena 
 void pa_program_bind(pa_program *p, int i,
                      const void *data); /* NULL: back to the arena */
 const pa_tensor *pa_program_output(const pa_program *p, int i); /* out, then wrt */
+/* Shall output i be written to `data` (NULL: to the arena again)? False: it is an input, a
+ * parameter, or another output that is bound, and has to be copied. */
+bool pa_program_bind_output(pa_program *p, int i, void *data);
 double pa_program_loss(const pa_program *p);
 size_t pa_program_bytes(const pa_program *p); /* of the arena */
 double pa_program_flops(const pa_program *p); /* of one forward pass, at most */

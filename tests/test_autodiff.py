@@ -517,6 +517,30 @@ def test_a_function_is_recorded_once_for_each_shape():
     assert runs == [(3,), (4,), (4,), (3,)] and f.traces == 4
 
 
+def test_what_a_function_returns_is_written_where_it_stays():
+    """Results are computed into the caller's arrays: each has its own, also where several are
+    one value in other shapes, and the next call leaves them alone."""
+
+    @pyact.function
+    def f(x):
+        y = np.square(x)
+        z = y + 1
+        return y, y, np.reshape(y, (2, 3)), z, x, np.sum(z)
+
+    x = np.arange(6.0)
+    first = f(x)
+    kept = [np.array(r) for r in first]
+    second = f(x + 1)
+    for a, b, c, power in zip(first, kept, second, (2, 2, 2), strict=False):
+        assert np.array_equal(a, b)
+        assert np.array_equal(np.ravel(c), (x + 1) ** power)
+    assert np.array_equal(first[3], x**2 + 1) and np.array_equal(second[3], (x + 1) ** 2 + 1)
+    assert np.array_equal(first[4], x) and float(second[5]) == ((x + 1) ** 2 + 1).sum()
+    arrays = [r for r in (*first, *second) if isinstance(r, np.ndarray) and r.ndim]
+    for i, a in enumerate(arrays):
+        assert not any(np.shares_memory(a, b) for b in arrays[:i])
+
+
 def test_a_function_sees_variables_as_they_are():
     v = Variable([1.0, 2.0])
 

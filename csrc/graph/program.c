@@ -22,7 +22,7 @@ struct pa_program {
     pa_tensor *tensor;             /* per value */
     int *root;                     /* per value, through aliases */
     int *input, *output, loss;
-    void **input_memory; /* per input: its place in the arena */
+    void **input_memory, **output_memory; /* per input and output: its own place */
     void *arena;
     void **prepared; /* per call, or NULL */
     size_t bytes;
@@ -207,11 +207,12 @@ static bool allocate(pa_program *p, const compiler *c)
     p->input = calloc((size_t)c->g->n_inputs + 1, sizeof *p->input);
     p->input_memory = calloc((size_t)c->g->n_inputs + 1, sizeof(void *));
     p->output = calloc((size_t)c->n_keep + 1, sizeof *p->output);
+    p->output_memory = calloc((size_t)c->n_keep + 1, sizeof(void *));
     p->bytes = c->plan.bytes;
     p->arena = pa_alloc(p->bytes);
     p->prepared = calloc(calls, sizeof(void *));
     return p->calls && p->prepared && p->attrs && p->tensor && p->root && p->blocks &&
-           p->input && p->input_memory && p->output && p->arena;
+           p->input && p->input_memory && p->output && p->output_memory && p->arena;
 }
 
 static void bind_values(pa_program *p, const compiler *c)
@@ -234,6 +235,8 @@ static void bind_values(pa_program *p, const compiler *c)
     }
     p->n_outputs = c->n_keep - 1;
     memcpy(p->output, c->keep, (size_t)p->n_outputs * sizeof *p->output);
+    for (int i = 0; i < p->n_outputs; i++)
+        p->output_memory[i] = p->tensor[p->output[i]].data;
     p->loss = c->keep[c->n_keep - 1];
 }
 
@@ -353,6 +356,7 @@ void pa_program_free(pa_program *p)
     free(p->input);
     free(p->input_memory);
     free(p->output);
+    free(p->output_memory);
     pa_free(p->arena);
     pa_guard_free(p->guard);
     free(p);
@@ -446,15 +450,33 @@ pa_status pa_program_step(pa_program *p, const pa_ctx *ctx)
     return status;
 }
 
+/* A value and its aliases. */
+static void move(pa_program *p, int root, void *memory)
+{
+    if (p->tensor[root].data == memory)
+        return;
+    for (int u = 0; u < p->n_values; u++)
+        if (p->root[u] == root)
+            p->tensor[u].data = memory;
+}
+
 void pa_program_bind(pa_program *p, int i, const void *data)
 {
-    int v = p->input[i];
-    void *memory = data ? (void *)(uintptr_t)data : p->input_memory[i];
-    if (p->tensor[v].data == memory)
-        return;
-    for (int u = 0; u < p->n_values; u++) /* the input and its aliases */
-        if (p->root[u] == v)
-            p->tensor[u].data = memory;
+    move(p, p->input[i], data ? (void *)(uintptr_t)data : p->input_memory[i]);
+}
+
+bool pa_program_bind_output(pa_program *p, int i, void *data)
+{
+    const int root = p->root[p->output[i]];
+    void *memory = p->output_memory[i];
+    for (int k = 0; k < p->n_inputs; k++)
+        if (p->input[k] == root)
+            return false;
+    if ((uintptr_t)memory - (uintptr_t)p->arena >= p->bytes ||
+        (data && p->tensor[root].data != memory))
+        return false;
+    move(p, root, data ? data : memory);
+    return true;
 }
 
 int pa_program_inputs(const pa_program *p)

@@ -30,7 +30,8 @@ static int get_inputs(pa_program *p, PyObject *inputs, PyArrayObject **array)
     return 0;
 }
 
-static PyObject *get_outputs(const pa_program *p)
+/* New arrays for the outputs, that the program writes where it can. */
+static PyObject *bind_outputs(pa_program *p)
 {
     const pa_tensor *t;
     PyObject *list = PyList_New(0);
@@ -39,14 +40,24 @@ static PyObject *get_outputs(const pa_program *p)
         for (int k = 0; k < t->rank; k++)
             dims[k] = (npy_intp)t->dim[k];
         PyObject *a = PyArray_SimpleNew(t->rank, dims, pa_py_npy_type(t->dtype));
-        if (a && t->size)
-            memcpy(PyArray_DATA((PyArrayObject *)a), t->data,
-                   t->size * pa_dtype_size(t->dtype));
         if (!a || PyList_Append(list, a) < 0)
             Py_CLEAR(list);
+        else if (t->size > 0)
+            pa_program_bind_output(p, i, PyArray_DATA((PyArrayObject *)a));
         Py_XDECREF(a);
     }
     return list;
+}
+
+/* The other outputs are copied: one may be an input, which is still bound. */
+static void copy_outputs(const pa_program *p, PyObject *list)
+{
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++) {
+        const pa_tensor *t = pa_program_output(p, (int)i);
+        void *data = PyArray_DATA((PyArrayObject *)PyList_GET_ITEM(list, i));
+        if (t->size > 0 && t->data != data)
+            memcpy(data, t->data, t->size * pa_dtype_size(t->dtype));
+    }
 }
 
 static PyObject *run(py_program *p, PyArrayObject **array, const pa_ctx *ctx)
@@ -54,19 +65,23 @@ static PyObject *run(py_program *p, PyArrayObject **array, const pa_ctx *ctx)
     int n = pa_program_inputs(p->program);
     const double flops = pa_program_flops(p->program);
     pa_py_away away;
-    int status = 0;
-    if (flops >= SMALL_FLOPS)
-        pa_py_leave(&away, NULL, flops);
-    for (int i = 0; i < n; i++)
-        pa_program_bind(p->program, i, PyArray_DATA(array[i]));
-    pa_program_step(p->program, ctx);
-    if (flops >= SMALL_FLOPS)
-        status = pa_py_return(&away);
-    PyObject *result =
-        status ? NULL : get_outputs(p->program); /* one may be an input: still bound */
+    PyObject *list = bind_outputs(p->program);
+    if (list) {
+        if (flops >= SMALL_FLOPS)
+            pa_py_leave(&away, NULL, flops);
+        for (int i = 0; i < n; i++)
+            pa_program_bind(p->program, i, PyArray_DATA(array[i]));
+        pa_program_step(p->program, ctx);
+        if (flops >= SMALL_FLOPS && pa_py_return(&away) < 0)
+            Py_CLEAR(list);
+        if (list)
+            copy_outputs(p->program, list);
+    }
     for (int i = 0; i < n; i++)
         pa_program_bind(p->program, i, NULL);
-    return result;
+    for (int i = 0; pa_program_output(p->program, i); i++)
+        pa_program_bind_output(p->program, i, NULL);
+    return list;
 }
 
 PyDoc_STRVAR(execute_doc,
