@@ -27,7 +27,8 @@ extern "C" {
 
 typedef struct pa_lib {
     const pa_table *table[2]; /* float32, float64 */
-    pa_pool *pool;            /* owned */
+    pa_pool *pool;            /* owned, */
+    struct pa_spare *spare;   /* and this: buffers for the next tape */
 } pa_lib;
 
 /* isa NULL takes the best one this processor runs; threads 0 takes every core. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/cpu.h"
+#include "base/spare.h"
 #include "graph/graph.h"
 
 #ifdef PA_HAVE_AVX512
@@ -18,7 +19,7 @@ extern const pa_table pa_table_neon_f32, pa_table_neon_f64;
 extern const pa_table pa_table_base_f32, pa_table_base_f64;
 
 static const pa_table *const tables[][2] = {
-    /* best first */
+/* best first */
 #ifdef PA_HAVE_AVX512
     {&pa_table_avx512_f32, &pa_table_avx512_f64},
 #endif
@@ -62,21 +63,26 @@ pa_status pa_lib_open(pa_lib *lib, const char *isa, int threads, pa_error *err)
         return pa_fail(err, PA_EVALUE,
                        "threads: got %d, expected 1 or more, or 0 for every core",
                        threads);
-    *lib = (pa_lib){{NULL, NULL}, NULL};
+    *lib = (pa_lib){0};
     for (int i = 0; i < N_TABLES; i++)
         if (strcmp(tables[i][0]->isa, isa ? isa : names[0]) == 0) {
             lib->table[0] = tables[i][0];
             lib->table[1] = tables[i][1];
         }
-    lib->pool = pa_pool_new(threads ? threads : pa_cpu_count());
-    return lib->pool ? PA_OK
-                     : pa_fail(err, PA_ENOMEM, "out of memory for the thread pool");
+    lib->spare = pa_spare_new();
+    lib->pool = lib->spare ? pa_pool_new(threads ? threads : pa_cpu_count()) : NULL;
+    if (lib->pool)
+        return PA_OK;
+    pa_lib_close(lib);
+    return pa_fail(err, PA_ENOMEM, "out of memory for the thread pool");
 }
 
 void pa_lib_close(pa_lib *lib)
 {
     pa_pool_free(lib->pool);
+    pa_spare_free(lib->spare);
     lib->pool = NULL;
+    lib->spare = NULL;
 }
 
 int pa_table_find(const pa_table *table, const char *name)

@@ -4,11 +4,13 @@
 #include <string.h>
 
 #include "base/fpu.h"
+#include "base/spare.h"
 #include "base/watch.h"
 #include "graph/graph.h"
 
 struct pa_tape {
     pa_graph *g;
+    pa_spare *spare; /* the library's */
     pa_ctx ctx;
     int n_tensors; /* values with memory so far; others of the graph come later */
     int cap_tensors;
@@ -29,6 +31,7 @@ pa_tape *pa_tape_new(const pa_lib *lib, uint64_t seed)
         free(t);
         return NULL;
     }
+    t->spare = lib->spare;
     t->ctx = (pa_ctx){.pool = lib->pool, .seed = seed};
     return t;
 }
@@ -40,15 +43,20 @@ void pa_tape_around(pa_tape *t, void (*leave)(void *), bool (*enter)(void *), vo
     t->around = arg;
 }
 
+static size_t value_bytes(const pa_tensor *t)
+{
+    return t->size * pa_dtype_size(t->dtype);
+}
+
 void pa_tape_free(pa_tape *t)
 {
     if (!t)
         return;
     for (int v = 0; v < t->n_tensors; v++)
         if (t->g->value[v].place == PA_PLACE_ARENA && t->g->value[v].alias < 0)
-            pa_free(t->tensor[v].data);
+            pa_spare_give(t->spare, t->tensor[v].data, value_bytes(&t->tensor[v]));
     for (int k = 0; k < t->n_saved; k++)
-        pa_free(t->saved[k]);
+        pa_spare_give(t->spare, t->saved[k], t->g->node[k].call.saved_bytes);
     free(t->tensor);
     free(t->saved);
     pa_graph_free(t->g);
@@ -68,7 +76,7 @@ static pa_status materialize(pa_tape *t, pa_error *err)
         if (value->alias >= 0)
             t->tensor[v].data = t->tensor[value->alias].data;
         else if (value->place == PA_PLACE_ARENA) {
-            t->tensor[v].data = pa_alloc(value->t.size * pa_dtype_size(value->t.dtype));
+            t->tensor[v].data = pa_spare_take(t->spare, value_bytes(&value->t));
             if (!t->tensor[v].data)
                 return pa_fail(err, PA_ENOMEM,
                                "out of memory for a value of %zu elements",
@@ -80,7 +88,7 @@ static pa_status materialize(pa_tape *t, pa_error *err)
         if (!pa_grow(&t->saved, t->n_saved, &t->cap_saved, sizeof *t->saved))
             return pa_fail(err, PA_ENOMEM, "out of memory for a tape");
         size_t bytes = t->g->node[t->n_saved].call.saved_bytes;
-        t->saved[t->n_saved] = bytes ? pa_alloc(bytes) : NULL;
+        t->saved[t->n_saved] = bytes ? pa_spare_take(t->spare, bytes) : NULL;
         if (bytes && !t->saved[t->n_saved])
             return pa_fail(err, PA_ENOMEM, "out of memory for %zu saved bytes", bytes);
         t->n_saved++;
@@ -97,7 +105,7 @@ static pa_status run(pa_tape *t, const pa_step *s, pa_error *err)
     pa_call_bind(&c, t->g, s, t->tensor);
     c.saved = t->saved[s->node];
     void *scratch = NULL;
-    if (c.scratch_bytes && !(scratch = pa_alloc(c.scratch_bytes)))
+    if (c.scratch_bytes && !(scratch = pa_spare_take(t->spare, c.scratch_bytes)))
         return pa_fail(err, PA_ENOMEM, "out of memory for %zu bytes of scratch",
                        c.scratch_bytes);
     c.scratch = scratch;
@@ -112,7 +120,7 @@ static pa_status run(pa_tape *t, const pa_step *s, pa_error *err)
     pa_fpu_set(before);
     if (takes_long)
         whole = t->enter(t->around);
-    pa_free(scratch);
+    pa_spare_give(t->spare, scratch, c.scratch_bytes);
     return whole ? PA_OK : pa_fail(err, PA_EINTR, "%s: interrupted", op->name);
 }
 
