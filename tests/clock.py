@@ -15,10 +15,11 @@ def of(pid=None):
     return time.clock_gettime(~(pid or os.getpid()) << 3 | 2)
 
 
-def wait_until(pid, when, seconds=60):
-    """Waits until a process's clock shows `when`."""
+def wait_until(process, when, seconds=60):
+    """Waits until the clock of a process shows `when` or it has ended; what the clock shows."""
     end = time.monotonic() + seconds
-    while of(pid) < when:
+    while (now := of(process.pid)) < when and process.poll() is None:
         if time.monotonic() > end:
-            raise TimeoutError(f"process {pid} does not compute")
+            raise TimeoutError(f"process {process.pid} does not compute")
         time.sleep(0.002)
+    return now

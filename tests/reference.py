@@ -524,10 +524,12 @@ add_shape("slice", _slice, [
 add_shape("concatenate", lambda *x, axis=0: np.concatenate(x, axis), [
     ([(3,)], {}), ([(3,), (0,), (5,)], {}), ([(5, 7), (5, 1)], {"axis": 1}),
     ([(2, 3, 5), (2, 1, 5), (2, 7, 5)], {"axis": -2}), ([(0, 2), (0, 3)], {"axis": 1}),
-], big=lambda: Case((normal((401, 307), "c"), normal((401, 11), "d")), {"axis": 1}))  # fmt: skip
+    ([(3, 90001), (1, 90001)], {"axis": 0}),
+], big=lambda: Case((normal((801, 307), "c"), normal((801, 11), "d")), {"axis": 1}))  # fmt: skip
 add_shape("cast", lambda x, dtype=0: x, [
     ((), {"dtype": 0}), ((0, 2), {"dtype": 1}), ((5, 7), {"dtype": 1}), ((5, 7), {"dtype": 0}),
-], ulps=(0, 0), grad_ulps=(0.5, 0.5))  # fmt: skip
+], ulps=(0, 0), grad_ulps=(0.5, 0.5),
+    big=lambda: Case((normal((601, 307), "cast"),), {"dtype": 1}))  # fmt: skip
 add_shape("stop_gradient", lambda x: x, [((), {}), ((0,), {}), ((5, 7), {})])
 
 ROWS["dropout"] = Row(

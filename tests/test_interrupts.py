@@ -52,6 +52,11 @@ CALLS = {
         "x = np.ones((2048, 50, 64), np.float32); layer = layers.LSTM(256); layer(x[:1])",
         "layer(x)",
     ),
+    "embedding": (
+        "x = np.zeros(2_000_000, np.float32); table = np.ones((9, 256), np.float32)",
+        "ops.embedding(table, x)",
+    ),
+    "concatenate": ("x = np.ones((1000, 250_000), np.float32)", "ops.concatenate([x, x], axis=1)"),
     "tape, forward": (
         "x = pyact.Variable(np.ones((5000, 5000), np.float32))",
         "with pyact.GradientTape() as tape: y = x @ x",
@@ -106,8 +111,7 @@ def run(setup, call, threads, handler=""):
         env={**os.environ, "PYTHONPATH": search_path()},
     )  # fmt: skip
     try:
-        clock.wait_until(process.pid, float(process.stdout.readline()) + 0.1 * threads)
-        sent = clock.of(process.pid)
+        sent = clock.wait_until(process, float(process.stdout.readline()) + 0.1 * threads)
         process.send_signal(signal.SIGINT)
         ended, took, works = json.loads(process.communicate(timeout=120)[0])
     finally:

@@ -390,8 +390,7 @@ def interrupt(after, **sizes):
         cwd=ROOT / "tests", env={**os.environ, "PYTHONPATH": search_path()},
     )  # fmt: skip
     try:
-        clock.wait_until(process.pid, float(process.stdout.readline()) + after * threads)
-        sent = clock.of(process.pid)
+        sent = clock.wait_until(process, float(process.stdout.readline()) + after * threads)
         process.send_signal(signal.SIGINT)
         ended, steps, same, finite = json.loads(process.communicate(timeout=120)[0])
     finally:

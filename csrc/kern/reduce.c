@@ -7,7 +7,7 @@ enum { LANES = 16, BLOCK = 512 };
  * without branches, lane by lane. */
 PA_INLINE double larger(double a, double b)
 {
-    return (b <= a) | (a != a) ? a : b;
+    return ((b <= a) | (a != a)) ? a : b;
 }
 
 PA_INLINE double at(const void *x, bool wide, size_t i)

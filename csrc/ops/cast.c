@@ -32,17 +32,25 @@ static int32_t to_int(double x)
                                 : (int32_t)x;
 }
 
-static void convert(const pa_tensor *to, const pa_tensor *from)
+typedef struct job {
+    const pa_tensor *to, *from;
+} job;
+
+static void chunk(void *arg, ptrdiff_t number, int worker)
 {
-    size_t n = to->size;
+    const job *j = arg;
+    const pa_tensor *to = j->to, *from = j->from;
+    size_t lo, hi;
+    (void)worker;
+    pa_chunk(to->size, PA_CHUNK_CHEAP, number, &lo, &hi);
     if (to->dtype == PA_F32 && from->dtype == PA_F64)
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = lo; i < hi; i++)
             ((float *)to->data)[i] = (float)((const double *)from->data)[i];
     else if (to->dtype == PA_F64 && from->dtype == PA_F32)
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = lo; i < hi; i++)
             ((double *)to->data)[i] = (double)((const float *)from->data)[i];
     else
-        for (size_t i = 0; i < n; i++) {
+        for (size_t i = lo; i < hi; i++) {
             double v = read(from, i);
             if (to->dtype == PA_F32)
                 ((float *)to->data)[i] = (float)v;
@@ -53,17 +61,21 @@ static void convert(const pa_tensor *to, const pa_tensor *from)
         }
 }
 
+static void convert(const pa_tensor *to, const pa_tensor *from, const pa_ctx *ctx)
+{
+    job j = {to, from};
+    pa_run(ctx, chunk, &j, pa_chunks(to->size, PA_CHUNK_CHEAP));
+}
+
 static void forward(const pa_call *c, const pa_ctx *ctx)
 {
-    (void)ctx;
-    convert(c->out[0], c->in[0]);
+    convert(c->out[0], c->in[0], ctx);
 }
 
 static void backward(const pa_call *c, const pa_ctx *ctx)
 {
-    (void)ctx;
     if (c->din[0])
-        convert(c->din[0], c->dout[0]);
+        convert(c->din[0], c->dout[0], ctx);
 }
 
 static const pa_attr_desc attrs[] = {

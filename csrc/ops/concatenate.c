@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/shape.h"
-#include "op.h"
+#include "kern/loop.h"
 
 static pa_status shape(pa_call *c, pa_error *err)
 {
@@ -42,9 +42,44 @@ static pa_status shape(pa_call *c, pa_error *err)
     return st;
 }
 
+enum { CHUNK_BYTES = 1 << 18 };
+
+typedef struct job { /* one value and its place in the first row of the result */
+    char *part, *place;
+    size_t size, run, row; /* bytes: of the value, of its runs, from run to run */
+    bool apart;
+} job;
+
+static void move(const job *j, size_t from, char *place, size_t n)
+{
+    char *one = j->part + from;
+    memcpy(j->apart ? one : place, j->apart ? place : one, n);
+}
+
+static void chunk(void *arg, ptrdiff_t i, int worker)
+{
+    const job *j = arg;
+    size_t lo, hi;
+    (void)worker;
+    pa_chunk(j->size, CHUNK_BYTES, i, &lo, &hi);
+    const size_t run = j->run, row = j->row, at = lo % run;
+    char *place = j->place + lo / run * row;
+    if (at) { /* the end of a run that the chunk before began */
+        const size_t n = run - at < hi - lo ? run - at : hi - lo;
+        move(j, lo, place + at, n);
+        lo += n;
+        place += row;
+    }
+    for (; hi - lo >= run; lo += run, place += row)
+        move(j, lo, place, run);
+    if (lo < hi)
+        move(j, lo, place, hi - lo);
+}
+
 /* Each value is `outer` runs of bytes; the result has them side by side. `apart`: from
  * the result to the values, else from the values to the result. */
-static void copy(const pa_call *c, char *all, pa_tensor *const *part, bool apart)
+static void copy(const pa_call *c, char *all, pa_tensor *const *part, bool apart,
+                 const pa_ctx *ctx)
 {
     const pa_tensor *y = c->out[0];
     int axis = (int)c->attr[0].num;
@@ -57,9 +92,9 @@ static void copy(const pa_call *c, char *all, pa_tensor *const *part, bool apart
     size_t row = run * (size_t)y->dim[axis];
     for (int i = 0; i < c->n_in; i++) {
         size_t bytes = run * (size_t)c->in[i]->dim[axis];
-        for (size_t o = 0; part[i] && o < outer && bytes; o++) {
-            char *one = (char *)part[i]->data + o * bytes, *place = all + o * row;
-            memcpy(apart ? one : place, apart ? place : one, bytes);
+        if (part[i] && outer && bytes) {
+            job j = {part[i]->data, all, outer * bytes, bytes, row, apart};
+            pa_run(ctx, chunk, &j, pa_chunks(j.size, CHUNK_BYTES));
         }
         all += bytes;
     }
@@ -67,14 +102,12 @@ static void copy(const pa_call *c, char *all, pa_tensor *const *part, bool apart
 
 static void forward(const pa_call *c, const pa_ctx *ctx)
 {
-    (void)ctx;
-    copy(c, c->out[0]->data, c->in, false);
+    copy(c, c->out[0]->data, c->in, false, ctx);
 }
 
 static void backward(const pa_call *c, const pa_ctx *ctx)
 {
-    (void)ctx;
-    copy(c, c->dout[0]->data, c->din, true);
+    copy(c, c->dout[0]->data, c->din, true, ctx);
 }
 
 static const pa_attr_desc attrs[] = {

@@ -42,19 +42,35 @@ static ptrdiff_t row_of(const pa_call *c, size_t i)
     return v >= 0 && v < (double)c->in[0]->dim[0] && v == floor(v) ? (ptrdiff_t)v : -1;
 }
 
-static void forward(const pa_call *c, const pa_ctx *ctx)
+/* Rows of y that a chunk looks up. */
+static size_t rows_of(size_t D)
 {
+    return D < PA_CHUNK_CHEAP ? PA_CHUNK_CHEAP / (D ? D : 1) : 1;
+}
+
+static void forward_chunk(void *arg, ptrdiff_t chunk, int worker)
+{
+    const pa_call *c = arg;
     const size_t D = (size_t)c->in[0]->dim[1];
     const real *table = c->in[0]->data;
-    real *y = c->out[0]->data;
-    (void)ctx;
-    for (size_t i = 0; i < c->in[1]->size; i++, y += D) {
+    size_t lo, hi;
+    (void)worker;
+    pa_chunk(c->in[1]->size, rows_of(D), chunk, &lo, &hi);
+    real *y = (real *)c->out[0]->data + lo * D;
+    for (size_t i = lo; i < hi; i++, y += D) {
         const ptrdiff_t row = row_of(c, i);
         if (row >= 0)
             memcpy(y, table + (size_t)row * D, D * sizeof *y);
         for (size_t j = 0; row < 0 && j < D; j++)
             y[j] = NAN;
     }
+}
+
+static void forward(const pa_call *c, const pa_ctx *ctx)
+{
+    pa_call copy = *c;
+    const size_t D = (size_t)c->in[0]->dim[1];
+    pa_run(ctx, forward_chunk, &copy, pa_chunks(c->in[1]->size, rows_of(D)));
 }
 
 enum { COLS = 64 }; /* of a chunk; every chunk walks all indices in their order */
