@@ -57,6 +57,10 @@ CALLS = {
         "ops.embedding(table, x)",
     ),
     "concatenate": ("x = np.ones((1000, 250_000), np.float32)", "ops.concatenate([x, x], axis=1)"),
+    "metric": (
+        "x = np.full((20_000_000, 1), .3, np.float32)",
+        "ops.metric_confusion_at_thresholds(x, x, n=200)",
+    ),
     "tape, forward": (
         "x = pyact.Variable(np.ones((5000, 5000), np.float32))",
         "with pyact.GradientTape() as tape: y = x @ x",

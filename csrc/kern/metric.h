@@ -30,9 +30,12 @@ static void forward(const pa_call *c, const pa_ctx *ctx)
     size_t items = width ? per / width : 0;
     size_t target_step = INDEX_TARGETS ? sizeof(int32_t) : width * sizeof(real);
     double *out = c->out[0]->data, sum = 0, total = 0;
+    size_t next = 0;
     (void)ctx;
     for (size_t b = 0; b < samples; b++) {
         double mean = 0, w = weight ? (double)weight[b] : 1;
+        if (metric_stops(b, per, &next))
+            return;
         for (size_t i = 0; i < items; i++, p += width, t += target_step)
             mean += measure(c->attr, p, t, width);
         sum += w * mean / (double)items;

@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "base/shape.h"
+#include "base/watch.h"
 #include "kern/loop.h"
 
 static pa_status metric_shape(pa_call *c, bool index_targets, bool by_row, pa_error *err)
@@ -33,6 +34,17 @@ static pa_status metric_shape(pa_call *c, bool index_targets, bool by_row, pa_er
     c->flops = (double)pred->size;
     c->saved_bytes = c->scratch_bytes = 0;
     return st;
+}
+
+/* Is the caller to stop before sample b, each having `per` elements? *next: before which
+ * to look; at first 0. The sums go from the first sample to the last, so there are no
+ * chunks between which the pool would look. */
+static inline bool metric_stops(size_t b, size_t per, size_t *next)
+{
+    if (b < *next)
+        return false;
+    *next = b + 1 + PA_CHUNK_CHEAP / (per ? per : 1);
+    return pa_watch_stops(pa_watch_in_pool());
 }
 
 /* What counts as one: as many as there are weights, or else the rows of the batch. */

@@ -53,10 +53,13 @@ static void confusion(const pa_call *c, const pa_ctx *ctx)
     (void)ctx;
     for (size_t k = 0; k <= n; k++)
         positive[k] = negative[k] = 0;
-    for (size_t b = 0; b < samples; b++)
+    for (size_t b = 0, next = 0; b < samples; b++) {
+        if (metric_stops(b, per, &next))
+            return;
         for (size_t i = 0; i < per; i++, p++, t++)
             (*t > 0 ? positive : negative)[below(c->attr, *p)] +=
                 weight ? (double)weight[b] : 1;
+    }
     double tp = 0, fp = 0, fn = 0, tn = 0;
     for (size_t k = n; k-- > 0;) { /* an element in gap g is positive at thresholds < g */
         out[k] = tp += positive[k + 1];
