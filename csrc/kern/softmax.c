@@ -2,18 +2,25 @@
 #include "kern/softmax.h"
 
 /* The last vector of a row that does not fill it begins earlier: nothing is gathered
- * number by number, and few classes are two vectors. */
+ * number by number, and few classes are two vectors of doubles. */
 double PA_(pa_soft_max)(const real *x, size_t n, double max)
 {
+    real wide[VR_N];
+    double lane[VD_N];
     if (n < VD_N) {
         for (size_t i = 0; i < n; i++)
             max = (double)x[i] > max ? (double)x[i] : max;
         return max;
     }
-    double lane[VD_N];
-    vd m = vd_set1(max);
-    for (size_t i = 0; i + VD_N <= n; i += VD_N)
-        m = vd_max(vd_load_real(x + i), m);
+    if (n > 2 * VD_N) {
+        vr m = vr_set1((real)max);
+        for (size_t i = 0; i + VR_N <= n; i += VR_N)
+            m = vr_max(vr_load(x + i), m);
+        vr_store(wide, vr_max(vr_load(x + n - VR_N), m));
+        x = wide;
+        n = VR_N;
+    }
+    vd m = vd_max(vd_load_real(x), vd_set1(max));
     vd_store(lane, vd_max(vd_load_real(x + n - VD_N), m));
     for (size_t h = VD_N / 2; h > 0; h /= 2)
         for (size_t j = 0; j < h; j++)
