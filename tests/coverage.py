@@ -276,6 +276,8 @@ def main(words: list[str] | None = None) -> int:
             compile_with(tree, FLAGS, "-O0")
             for old in objects(tree, ".gcda") if not args.add else []:
                 old.unlink()
+            # a shell ignores it for what it starts in the background, and so would the parts
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             failed = run_parts(tree, args.parts)
         found = Coverage(tree)
         if args.plant:

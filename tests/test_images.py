@@ -537,6 +537,14 @@ def test_the_result_of_an_image_of_seven_gigapixels_has_a_shape():
     assert graph.apply("conv2d", operands).shape == (1, 59998, 59998, 1)
 
 
+@pytest.mark.parametrize(("operand", "name"), enumerate(["x", "kernel"]))
+def test_transposed_convolution_takes_no_whole_numbers(operand, name):
+    operands = [IMAGES, np.ones((3, 2, 5, 4))]
+    operands[operand] = operands[operand].astype(np.int32)
+    with pytest.raises(TypeError, match=f"{name} has dtype int32"):
+        _core.apply("conv2d_transpose", tuple(operands), {"size": (9, 11)})
+
+
 def test_transposed_layers_refuse():
     for padding in (2, (1,), -1):
         with pytest.raises(ValueError, match="output_padding"):

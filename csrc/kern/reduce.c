@@ -54,12 +54,7 @@ PA_INLINE double sum_run(const void *x, bool wide, size_t n)
     return s;
 }
 
-PA_INLINE vd load(const void *x, bool wide, size_t i)
-{
-    return wide ? vd_load((const double *)x + i) : vd_load_real((const real *)x + i);
-}
-
-PA_INLINE double max_run(const void *x, bool wide, size_t n)
+static double max_run(const real *x, size_t n)
 {
     enum { WIDE = 4 * VD_N };
     double best = -INFINITY;
@@ -67,10 +62,10 @@ PA_INLINE double max_run(const void *x, bool wide, size_t n)
     if (n >= WIDE) {
         vd m[4];
         for (size_t j = 0; j < 4; j++)
-            m[j] = load(x, wide, j * VD_N);
+            m[j] = vd_load_real(x + j * VD_N);
         for (i = WIDE; i + WIDE <= n; i += WIDE)
             for (size_t j = 0; j < 4; j++) {
-                vd v = load(x, wide, i + j * VD_N);
+                vd v = vd_load_real(x + i + j * VD_N);
                 vdm stay = vdm_or(vd_le(v, m[j]), vd_ne(m[j], m[j]));
                 m[j] = vd_sel(stay, m[j], v);
             }
@@ -81,7 +76,7 @@ PA_INLINE double max_run(const void *x, bool wide, size_t n)
             best = larger(best, lane[j]);
     }
     for (; i < n; i++)
-        best = larger(best, at(x, wide, i));
+        best = larger(best, (double)x[i]);
     return best;
 }
 
@@ -98,12 +93,12 @@ double PA_(pa_reduce_row_wide)(const double *x, size_t n)
 static double fold_run(const pa_reduction *r, size_t from, size_t n, size_t o)
 {
     if (!r->fill)
-        return r->max ? max_run(r->x + from, false, n) : sum_run(r->x + from, false, n);
-    double buf[PA_FILL_MAX], s = r->max ? -INFINITY : 0;
+        return r->max ? max_run(r->x + from, n) : sum_run(r->x + from, false, n);
+    double buf[PA_FILL_MAX], s = 0;
     for (size_t i = 0; i < n; i += PA_FILL_MAX) {
         size_t k = n - i < PA_FILL_MAX ? n - i : PA_FILL_MAX;
         r->fill(r->src, buf, from + i, k, o, 0);
-        s = r->max ? larger(s, max_run(buf, true, k)) : s + sum_run(buf, true, k);
+        s += sum_run(buf, true, k);
     }
     return s;
 }
@@ -127,7 +122,7 @@ static void fold_row(const pa_reduction *r, double *acc, size_t from, size_t n, 
     if (r->fill) {
         double buf[PA_FOLD_TILE];
         r->fill(r->src, buf, from, n, o, 1);
-        add_row(acc, buf, true, r->max, n);
+        add_row(acc, buf, true, false, n);
     } else if (r->max) {
         add_row(acc, r->x + from, false, true, n);
     } else {

@@ -19,7 +19,7 @@ typedef void pa_fill(const void *src, double *buf, size_t at, size_t n, size_t o
 
 typedef struct pa_reduction {
     const pa_fold *fold;
-    const real *x; /* the array, or NULL: the terms come from fill(src) */
+    const real *x; /* the array, or NULL: the terms of a sum come from fill(src) */
     pa_fill *fill;
     const void *src;
     bool max;        /* max instead of + */

@@ -96,6 +96,7 @@ static const problem fixed[] = {
     {false, false, false, false, 300, 130, 260, 1024, 1024, 130},
     {true, true, true, false, 300, 130, 260, 1024, 1024, 1024},
     {true, false, true, false, 600, 70, 40, 1024, 70, 70},
+    {true, false, false, false, 100, 10, 2000, 100, 10, 10},
 };
 
 static bool report(const char *isa, const char *dtype, const char *path, problem p,
