@@ -122,6 +122,7 @@ def _conv_row(rows: Any) -> Row:
             # depthwise, and one channel
             case((2, 6, 5, 3), (3, 3, 1, 3), groups=3, padding=same),
             case((1, 6, 5, 2), (2, 3, 1, 6), groups=2, activation="relu"),
+            case((1, 4, 5, 2), (2, 2, 1, 34), groups=2, padding=same),
             case((1, 9, 8, 3), (3, 2, 1, 3), groups=3, strides=(2, 2), dilation=(2, 1)),
             case((2, 7, 9, 1), (5, 5, 1, 1), padding=(2, 2, 2, 2)),
             case((1, 8, 7, 1), (3, 9, 1, 2), padding=(0, 0, 4, 4), activation="tanh"),
@@ -142,6 +143,11 @@ def _conv_row(rows: Any) -> Row:
             case((2, 7, 8, 1), (3, 3, 1, 2), strides=(2, 1)),
             case((2, 7, 8, 1), (3, 3, 1, 2), strides=(1, 2)),
             case((2, 6, 7, 4), (3, 3, 4, 1)),
+            # one row or column of results, a high kernel, and its rows or columns apart
+            *(case((*image, n), (*kernel, n, 4)) for n in (1, 3) for image, kernel in
+              [((1, 2, 6), (2, 2)), ((1, 6, 2), (2, 2)), ((1, 12, 4), (9, 2))]),
+            *(case((1, 6, 7, n), (2, 2, n, 4), dilation=d) for n in (1, 3)
+              for d in ((2, 1), (1, 2))),
             # depthwise: one row of results, high kernels, and rows apart
             case((2, 3, 6, 3), (3, 3, 1, 3), groups=3),
             case((1, 9, 8, 3), (5, 3, 1, 3), groups=3),
@@ -157,6 +163,7 @@ def _conv_row(rows: Any) -> Row:
             case((3, 14, 14, 6), (5, 5, 6, 16), activation="relu", pool=two),
             case((2, 9, 12, 3), (2, 3, 3, 19), pool=(3, 2)),
             case((2, 8, 7, 4), (3, 3, 1, 4), groups=4, padding=same, pool=(1, 3)),
+            case((2, 8, 9, 1), (3, 3, 1, 4), pool=two),
             case((2, 8, 9, 1), (3, 3, 1, 4), pool=(3, 2)),
             case((2, 8, 9, 1), (3, 3, 1, 4), pool=(2, 3)),
             case((2, 8, 9, 3), (3, 3, 3, 4), pool=(2, 3)),
@@ -268,6 +275,8 @@ def _pool_cases(make: Any) -> list[Case]:
         ((1, 5, 6, 2), {"size": (2, 2), "strides": (2, 3)}),
         ((1, 5, 6, 2), {"size": (2, 2), "strides": (2, 1)}),
         ((1, 4, 5, 2), {"size": (2, 2), "padding": (0, 0, 1, 0)}),
+        ((1, 5, 4, 2), {"size": (2, 2), "padding": (1, 0, 0, 0)}),
+        ((1, 4, 5, 2), {"size": (2, 2)}),
         ((1, 1, 2, 4), {"size": (1, 9), "strides": (1, 1), "padding": (0, 0, 8, 8)}),
         ((2, 4, 4, 0), {"size": (2, 2)}),
         ((1, 40, 48, 10), {"size": (2, 2)}),
