@@ -47,6 +47,16 @@ def test_float32_is_rounded_correctly(name, exact):
     assert found.worst <= 0.5000001, found
 
 
+@pytest.mark.parametrize("name, x", [
+    ("selu_grad", [-0.26024380326271057, -0.29910051822662354, -0.33643651008605957]),
+    ("softplus", [-0.2577161192893982, -0.3038734197616577, -0.3100934624671936]),
+])  # fmt: skip
+def test_next_to_a_tie_of_two_float32_the_nearer_is_found(name, x, exact):
+    """Within 2^-20 of their distance, where float64 alone may take the wrong one."""
+    found = row(name, "float32", exact, iter([np.float32(x)]))
+    assert found.inputs == 3 and found.misrounded == 0, found
+
+
 @pytest.mark.parametrize("name", KNOWN)
 def test_float64_is_within_an_ulp(name, exact):
     found = row(name, "float64", exact, accuracy.random_float64(name, 4000, seed=3))

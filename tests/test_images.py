@@ -276,6 +276,7 @@ K = np.ones((3, 3, 4, 2))
     ("avg_pool2d", (IMAGES[0],), {"size": (2, 2)}, "x: got shape (7, 10, 4)"),
     ("avg_pool2d", (IMAGES[:, :0],), {"size": (1, 1)}, "the image, which has 0"),
     ("avg_pool2d", (IMAGES,), {"size": (0, 2)}, "size"),
+    ("avg_pool2d", (IMAGES,), {"size": (1 << 31, 2)}, "size"),
 ])  # fmt: skip
 def test_operators_say_what_does_not_fit(name, operands, attrs, words):
     with pytest.raises((ValueError, MemoryError)) as caught:
@@ -538,11 +539,13 @@ def test_the_result_of_an_image_of_seven_gigapixels_has_a_shape():
 
 
 @pytest.mark.parametrize(("operand", "name"), enumerate(["x", "kernel"]))
-def test_transposed_convolution_takes_no_whole_numbers(operand, name):
+def test_images_are_no_whole_numbers(operand, name):
     operands = [IMAGES, np.ones((3, 2, 5, 4))]
     operands[operand] = operands[operand].astype(np.int32)
     with pytest.raises(TypeError, match=f"{name} has dtype int32"):
         _core.apply("conv2d_transpose", tuple(operands), {"size": (9, 11)})
+    with pytest.raises(TypeError, match="max_pool2d: x has dtype int32"):
+        _core.apply("max_pool2d", (IMAGES.astype(np.int32),), {"size": (2, 2)})
 
 
 def test_transposed_layers_refuse():
