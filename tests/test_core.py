@@ -112,7 +112,8 @@ def test_a_tape_that_has_let_go():
     t, leaf, y = tape()
     t.detach()
     t.detach()
-    calls = [lambda: t.apply("tanh", (leaf,)), lambda: t.leaf(ONES), lambda: t.node(0),
+    calls = [lambda: t.apply("tanh", (leaf,)), lambda: t.apply("add", ()),
+             lambda: t.leaf(ONES), lambda: t.node(0),
              lambda: t.value(0), lambda: t.nodes]  # fmt: skip
     for call in calls:
         with pytest.raises(ValueError, match="let go of its values"):
@@ -624,6 +625,16 @@ def test_what_an_operator_returns_and_how_it_was_called():
     assert g.node(1)[3] == {"axis": (0, 1), "keepdims": True}
     assert [g.node(k)[3]["activation"] for k in (2, 3)] == ["relu", None]
     assert repr(g.value(x.id)) == "<Value 0: float32 (4, 3)>" and x.ndim == 2
+
+
+def test_a_recorded_gradient_names_what_it_is_of():
+    g, x = graph()
+    other, seed = g.input((4, 3), "float32"), g.const(ONES)
+    y = g.apply("multiply", (x, other))
+    [dx] = g.gradient(y, (x,), seed)  # and none of the other factor
+    name, read, made, attrs = g.node(g.nodes - 1)
+    assert (name, made, attrs) == ("gradient", (dx.id,), {"of": "multiply"})
+    assert set(read) == {seed.id, x.id, other.id}
 
 
 def test_numbers_beside_values_take_their_dtype():
