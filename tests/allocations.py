@@ -385,6 +385,7 @@ def core_ufuncs():
 def core_block():
     block = _core.Block("float32", 1000)
     block.view(4, (300, 3))[:] = 1
+    _core.OptimizerState("opt_adam").slot(block, 1)
     return [block.view(0, 1000), block.size, str(block.dtype)]
 
 

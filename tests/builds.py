@@ -17,11 +17,12 @@ def run(command: list[object], folder: Path, **env: str) -> int:
 
 
 def copy(tree: Path) -> None:
-    """What the tests need, over what stands there already."""
+    """What the tests need, in place of what stands there already; objects stay."""
     tree.mkdir(parents=True, exist_ok=True)
     for name in ("setup.py", "pyproject.toml", "README.md", "CONTRIBUTING.md", "LICENSE"):
         shutil.copy2(ROOT / name, tree / name)
     for name in ("csrc", "pyact", "tests", "docs", "notebooks", "benchmarks", ".ci"):
+        shutil.rmtree(tree / name, ignore_errors=True)
         skip = shutil.ignore_patterns("*.so", "__pycache__")
         shutil.copytree(ROOT / name, tree / name, dirs_exist_ok=True, ignore=skip)
 

@@ -166,7 +166,8 @@ class Coverage:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for files in pool.map(read, objects(tree, ".gcno")):
                 for one in files:
-                    for line in one["lines"]:
+                    gone = not (tree / one["file"]).exists()  # since its object was made
+                    for line in [] if gone else one["lines"]:
                         self._add(one["file"], line)
 
     def _add(self, file: str, line: dict[str, Any]) -> None:

@@ -432,6 +432,32 @@ def test_a_loop_refuses_programs_of_other_outputs():
         loop(look=program())
 
 
+def test_a_finite_state_without_an_optimizer():
+    block = _core.Block("float32", 6)
+    g = _core.Graph()
+    x = g.input((2, 3), "float32")
+    g.apply("assign", (g.param(block, 0, (2, 3), False), x))
+    p = _core.Program(g, outputs=(g.apply("tanh", (x,)),))
+    loop(full=p, check_finite=True)
+    assert np.array_equal(block.view(0, 6), np.ones(6))
+
+
+def test_weights_of_two_dtypes_are_updated_together():
+    narrow, wide = _core.Block("float32", 3), _core.Block("float64", 3)
+    g = _core.Graph()
+    x = g.input((2, 3), "float32")
+    parts = []
+    for block in (narrow, wide):
+        block.view(0, 3)[:] = 1
+        square = g.apply("square", (g.param(block, 0, (3,), True),))
+        parts.append(g.apply("cast", (g.apply("sum", (square,)),), {"dtype": 1}))
+    p = _core.Program(g, loss=g.apply("add", tuple(parts)), outputs=(g.apply("tanh", (x,)),),
+                      optimizer=_core.OptimizerState("opt_sgd"))  # fmt: skip
+    loop(full=p, check_finite=True, lr=np.full(2, 0.25))
+    for block in (narrow, wide):
+        assert block.view(0, 3).tolist() == [0.25] * 3  # halved twice
+
+
 def test_a_loop_watches_what_it_is_given():
     squares = np.zeros(5)
     arrays = (np.full(3, 2.0), np.full(3, 2, F32), None)
@@ -635,6 +661,14 @@ def test_a_recorded_gradient_names_what_it_is_of():
     name, read, made, attrs = g.node(g.nodes - 1)
     assert (name, made, attrs) == ("gradient", (dx.id,), {"of": "multiply"})
     assert set(read) == {seed.id, x.id, other.id}
+    for output, want in (dx, 2 * ONES), (y, 6 * ONES):
+        found = _core.execute(_core.Program(g, outputs=(output,)), (3 * ONES, 2 * ONES))
+        assert np.array_equal(found[0], want)
+    with pytest.raises(ValueError, match="through 'multiply' has no rule"):
+        g.gradient(dx, (other,), seed)
+    for bad in (3, graph()[1]):
+        with pytest.raises(TypeError, match="the seed is not a value of this graph"):
+            g.gradient(y, (x,), bad)
 
 
 def test_numbers_beside_values_take_their_dtype():

@@ -270,3 +270,12 @@ def test_an_infinite_gradient_is_not_clipped_to_a_number(clip):
     model.compile(SGD(0.1, **{clip: 1.0}), "mse", check_finite=False)
     model.train_on_batch(np.array([[np.inf, 1.0]]), np.ones((1, 1)))
     assert np.isnan(model.get_weights()[0]).all()
+
+
+def test_an_epsilon_above_one():
+    model = Sequential([layers.Input((1,)), layers.Dense(1, use_bias=False)])
+    model.compile(Adam(0.5, epsilon=2.0), "mse")
+    model.set_weights([np.array([[1.0]])])
+    model.train_on_batch(np.array([[2.0]]), np.zeros((1, 1)))  # the gradient is 8
+    rate, mean, root = 0.5 * 0.001**0.5 / 0.1, 0.1 * 8, (0.001 * 8**2) ** 0.5
+    assert model.get_weights()[0].item() == pytest.approx(1 - rate * mean / (root + 2), rel=1e-5)

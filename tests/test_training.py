@@ -479,7 +479,8 @@ class OwnProduct(layers.Layer):
     """Its kernel is computed from x, and so is no weight that could be laid out."""
 
     def call(self, x, training=False):
-        return ops.dense(x, ops.matmul(x, x, transpose_a=True))
+        wide = ops.dense(x, np.ones((37, 300), np.float32))
+        return ops.dense(x, ops.matmul(x, wide, transpose_a=True))
 
 
 def test_a_kernel_that_is_computed_is_not_laid_out_once():

@@ -13,8 +13,8 @@ bool PA_(pa_conv_flip)(const pa_conv *g, pa_conv *back)
 {
     const size_t high = (g->kh - 1) * g->dh, wide = (g->kw - 1) * g->dw;
     const size_t bottom = g->Hp - g->H - g->top, right = g->Wp - g->W - g->left;
-    if (g->sh != 1 || g->sw != 1 || g->grey || g->top > high || bottom > high ||
-        g->left > wide || right > wide)
+    if (g->sh != 1 || g->sw != 1 || g->top > high || bottom > high || g->left > wide ||
+        right > wide)
         return false;
     if (g->thin ? g->Og > 1 : 4 * g->kw * whole(g->Cg) > 5 * whole(g->kw * g->Cg))
         return false;
