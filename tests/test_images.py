@@ -168,6 +168,20 @@ def test_pooling_in_the_convolution_s_call_changes_no_bit(
     assert _core.Program(graph, outputs=(pooled, y)).calls == 2
 
 
+def test_pooling_stays_apart_from_a_convolution_that_is_walked_back_by_itself():
+    x, kernel = normal((2, 8, 8, 3), "x"), normal((3, 3, 3, 4), "k")
+    graph = _core.Graph()
+    values = graph.input(x.shape, "float64"), graph.const(kernel)
+    y = graph.apply("conv2d", values)
+    pooled = graph.apply("max_pool2d", (y,), {"size": (2, 2)})
+    [dk] = graph.gradient(y, values[1:], graph.const(np.ones(y.shape)))
+    program = _core.Program(graph, outputs=(pooled, dk))
+    found, gradient = _core.execute(program, (x,))
+    wide = CONV(x, kernel)
+    near(found, wide.reshape(2, 3, 2, 3, 2, 4).max(axis=(2, 4)))
+    near(gradient, CONV_BACK(np.ones(y.shape), x, kernel)[1])
+
+
 def lenet(**data_format: Any) -> pyact.Sequential:
     pyact.set_seed(3)
     shape = (1, 28, 28) if data_format else (28, 28, 1)
