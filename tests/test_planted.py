@@ -181,6 +181,8 @@ def plant(csrc):
     # a GRU that computes the steps it is told to leave out
     edit("kern/rnn_shape.c", lambda t: replaced(
         t, "r.mask = in.mask ?", "r.mask = in.mask && kind->gates != 3 ?"))  # fmt: skip
+    # and whose backward reads its kernels without saying so
+    edit("ops/gru.c", lambda t: replaced(t, "    .flags = PA_NEEDS_IN,\n", ""))
     # what a loop reads in every round may be overwritten in its first
     edit("graph/plan.c", lambda t: replaced(t, "it->dies = end;", "it->dies += 0;"))
     # threads share a scratch: with one thread nothing is wrong
@@ -328,6 +330,12 @@ def test_a_step_counted_before_it_is_done_is_found(planted):
 def test_a_loop_that_overwrites_what_it_reads_is_found(planted):
     found = failures(planted, "test_feedback.py", "lasts_through")
     assert "test_what_a_loop_reads_lasts_through_it" in found
+
+
+@pytest.mark.parametrize("dtype", oracle.DTYPES)
+def test_a_backward_that_reads_more_than_it_says_is_found(planted, dtype):
+    found = failures(planted, "test_ops.py", f"reads_no_input and gru and {dtype}")
+    assert found == {"test_backward_reads_no_input_unless_it_says_so": {f"{dtype}-gru"}}
 
 
 def test_a_scratch_that_threads_share_is_found(planted, monkeypatch):
