@@ -86,7 +86,8 @@ def objects(tree: Path, ending: str) -> list[Path]:
 
 def call(command: list[object], tree: Path, **env: str) -> tuple[int, str]:
     """Exit status and output. Ends by SIGINT, at which the counters are still written."""
-    seen = {"PYTHONPATH": f"{tree}{os.pathsep}{tree / 'tests'}", "PYACT_TEST_ONE_ISA": "1"}
+    seen = {"PYTHONPATH": f"{tree}{os.pathsep}{tree / 'tests'}", "PYACT_TEST_ONE_ISA": "1",
+            "PYACT_TEST_PATIENCE": "5"}  # fmt: skip
     with subprocess.Popen([str(word) for word in command], cwd=tree, text=True,
                           env={**os.environ, **seen, **env}, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT) as process:  # fmt: skip

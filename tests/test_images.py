@@ -552,7 +552,7 @@ def test_the_result_of_an_image_of_seven_gigapixels_has_a_shape():
     assert graph.apply("conv2d", operands).shape == (1, 59998, 59998, 1)
 
 
-@pytest.mark.parametrize(("operand", "name"), enumerate(["x", "kernel"]))
+@pytest.mark.parametrize(("operand", "name"), [(0, "x"), (1, "kernel")])
 def test_images_are_no_whole_numbers(operand, name):
     operands = [IMAGES, np.ones((3, 2, 5, 4))]
     operands[operand] = operands[operand].astype(np.int32)
