@@ -254,7 +254,7 @@ static void combine(const chunked *q, int64_t chunks, size_t offset, real *sum, 
     const real *part = chunk_sums(q, 0) + offset;
     bool begun = false;
     for (size_t k = 0; k < q->s.chunks; k++, part += q->s.sums) {
-        if (!(chunks >> k & 1))
+        if (!((uint64_t)chunks >> k & 1))
             continue;
         for (size_t i = 0; begun && i < n; i++)
             sum[i] += part[i];
