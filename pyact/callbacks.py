@@ -921,7 +921,7 @@ class NeuronHealth(Callback):
     ['dead/hidden', 'gradient_norm/hidden', 'saturated/hidden']
     """
 
-    def __init__(self, every: int = 16) -> None:
+    def __init__(self, every: int = 32) -> None:
         self.every = whole("every", every, 1)
         self.saturated: dict[str, list[float]] = {}
         self.dead: dict[str, list[float]] = {}

@@ -82,20 +82,19 @@ void pa_free(void *p)
 #endif
 }
 
+/* Header and data at once, by calloc: what it has fresh from the system is 0 already, and
+ * gigabytes are not written before somebody needs them. */
 pa_block *pa_block_new(pa_dtype dtype, size_t size)
 {
-    size_t bytes;
-    if (!pa_mul(size, pa_dtype_size(dtype), &bytes))
+    size_t bytes, all;
+    if (!pa_mul(size, pa_dtype_size(dtype), &bytes) ||
+        !pa_add(bytes, sizeof(pa_block) + PA_ALIGN, &all) || all > PTRDIFF_MAX)
         return NULL;
-    pa_block *b = malloc(sizeof *b);
+    pa_block *b = calloc(1, all);
     if (!b)
         return NULL;
-    *b = (pa_block){pa_alloc(bytes), dtype, size, 1};
-    if (!b->data) {
-        free(b);
-        return NULL;
-    }
-    memset(b->data, 0, bytes);
+    const uintptr_t behind = (uintptr_t)(b + 1) + PA_ALIGN - 1;
+    *b = (pa_block){(void *)(behind - behind % PA_ALIGN), dtype, size, 1};
     return b;
 }
 
@@ -107,8 +106,6 @@ pa_block *pa_block_ref(pa_block *b)
 
 void pa_block_unref(pa_block *b)
 {
-    if (b && --b->refs == 0) {
-        pa_free(b->data);
+    if (b && --b->refs == 0)
         free(b);
-    }
 }

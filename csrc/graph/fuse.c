@@ -32,7 +32,8 @@ static bool reads_or_makes(const pa_node *node, int value)
     return false;
 }
 
-/* The node that made a value, if one input of one node alone reads it; else NULL. */
+/* The node that made a value, if one input of one node alone reads it; else NULL. Those
+ * that count what is in it do not matter: they have the node for themselves then. */
 static const pa_node *only_for_next(const pa_graph *g, int value, const bool *kept)
 {
     const pa_node *maker = NULL;
@@ -45,7 +46,7 @@ static const pa_node *only_for_next(const pa_graph *g, int value, const bool *ke
             if (g->node[k].out[i] == value)
                 maker = &g->node[k];
         for (int i = 0; i < g->node[k].call.n_in; i++)
-            readers += g->node[k].in[i] == value;
+            readers += g->node[k].in[i] == value && !is(&g->node[k], "metric_saturated");
     }
     return readers == 1 && !kept[value] ? maker : NULL;
 }
