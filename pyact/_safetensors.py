@@ -38,7 +38,7 @@ MAX_HEADER = 1 << 20  # bytes; what a header makes in memory is ten times as muc
 _MAX_RANK = 32
 _LARGEST = 2**63 - 1
 _ALIGN = 64  # bytes; where the data begin, for readers that map the file
-_CHUNK = 1 << 26  # bytes at a time, so that a signal need not wait for all of them
+_CHUNK = 1 << 24  # bytes at a time, so that a signal need not wait for all of them
 
 # Not to be inherited; not to wait for the other end of what turns out to be a pipe.
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0)
