@@ -503,6 +503,12 @@ def test_what_is_joined_has_a_mask_of_the_steps_that_count_in_one():
         np.testing.assert_allclose(got, lstm(plain.predict([a, b]), mask=every), atol=1e-6)
 
 
+@pytest.mark.parametrize("width", [0, 1, 100_000])
+def test_embedding_gives_rows_of_any_width(width):
+    table = numbers(3, width)
+    assert np.array_equal(ops.embedding(table, np.float32([2, 0, 2])), table[[2, 0, 2]])
+
+
 def test_embedding_learns_a_table_and_refuses_what_is_not_in_it():
     x = np.array([[1, 2, 0, 0], [3, 1, 2, 0], [2, 2, 2, 1]])
     model = Sequential([Input((4,)), layers.Embedding(4, 6, mask_zero=True), LSTM(8), Dense(1)])

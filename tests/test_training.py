@@ -489,3 +489,21 @@ def test_a_kernel_that_is_computed_is_not_laid_out_once():
     for seed in range(2):
         x = np.random.default_rng(seed).standard_normal((5, 37)).astype(np.float32)
         same_bits(f"rows {seed}", fixed(x), free(x))
+
+
+def test_compiled_inference_of_a_kernel_that_is_computed():
+    """Only kernels that lie there are laid out once for all calls."""
+
+    class Bounded(pyact.layers.Layer):
+        def build(self, input_shape):
+            self.kernel = self.add_weight("kernel", (input_shape[-1], 24))
+
+        def call(self, x, training=False):
+            return pyact.ops.dense(x, np.tanh(self.kernel))
+
+    pyact.set_seed(0)
+    model = pyact.Sequential([Bounded()])
+    x = np.random.default_rng(0).normal(size=(32, 20)).astype(np.float32)
+    model(x)
+    expected = x @ np.tanh(model.get_weights()[0])
+    np.testing.assert_allclose(model.compile_inference(32)(x), expected, rtol=1e-4, atol=1e-5)

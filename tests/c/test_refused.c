@@ -133,6 +133,13 @@ static void survives_pools_of_any_size(void)
         CHECK(found[i] == 6);
 }
 
+static void refuses_blocks(void)
+{
+    CHECK(!pa_block_new(PA_F64, SIZE_MAX / 4)); /* bytes, bytes with a header, and half */
+    CHECK(!pa_block_new(PA_F32, SIZE_MAX / 4));
+    CHECK(!pa_block_new(PA_F32, PTRDIFF_MAX / 4));
+}
+
 static void refuses_values(pa_graph *g, int x)
 {
     int out[PA_MAX_OUT], in[PA_MAX_IN + 1], v, w;
@@ -267,6 +274,15 @@ static void refuses_second_gradients(const pa_lib *lib)
     CHECK(!pa_graph_apply(g, "sum", 1, grad, 0, NULL, &loss, &err));
     REFUSED(pa_graph_gradient(g, loss, seed, 1, &x, 0, -1, grad, &err), PA_EVALUE,
             "through 'square' has no rule");
+    /* one that nobody asks for is no obstacle: beside the way, behind it, or of a constant */
+    CHECK(!pa_graph_apply(g, "sum", 1, &x, 0, NULL, &loss, &err));
+    CHECK(!pa_graph_gradient(g, loss, seed, 1, &x, 0, -1, grad, &err));
+    CHECK(!pa_graph_apply(g, "multiply", 2, (int[]){x, seed}, 0, NULL, &y, &err));
+    CHECK(!pa_graph_apply(g, "sum", 1, &y, 0, NULL, &loss, &err));
+    CHECK(!pa_graph_gradient(g, loss, seed, 1, &x, 0, -1, grad, &err));
+    CHECK(!pa_graph_apply(g, "sum", 1, grad, 0, NULL, &loss, &err));
+    CHECK(!pa_graph_input(g, PA_F32, 1, (int64_t[]){3}, &n, &err));
+    CHECK(!pa_graph_gradient(g, loss, seed, 1, &n, 0, -1, grad, &err) && grad[0] == -1);
     pa_graph_free(g);
 }
 
@@ -278,6 +294,7 @@ int main(void)
     computes_twice_as_long();
     refuses_libraries();
     survives_pools_of_any_size();
+    refuses_blocks();
     CHECK(!pa_lib_open(&lib, NULL, 1, &err));
     pa_graph *g = pa_graph_new(&lib);
     int x = -1, whole = -1;
