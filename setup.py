@@ -39,9 +39,9 @@ CSRC = Path("csrc")
 if sys.platform == "darwin":
     os.environ.setdefault("ARCHFLAGS", f"-arch {platform.machine()}")
 
-# What runs on processors before 2013 alone is not to take a third of the library: 28 % less
+# What runs on processors before 2013 alone is not to take a third of the library: a third less
 # than with -O3, whose loops are copied for each case that they may meet.
-SMALL = ["-O2", "-ftree-vectorize"]
+SMALL = ["-Os", "-ftree-vectorize"]
 
 # One line per ISA: architecture -> ISA -> (flags for gcc and clang, flags for MSVC).
 # "base" is what every processor of the architecture can run.

@@ -299,39 +299,14 @@ def test_a_process_stays_as_large():
 @glibc
 def test_a_process_that_grows_is_found():
     kept, lost, libc = [], [], ctypes.CDLL(None)
-    libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
-    assert grown(30_000, lambda: kept.append(bytes(1000))) > LITTLE
-    assert grown(30_000, lambda: lost.append(libc.malloc(5000))) > LITTLE
+    libc.malloc.restype = libc.memset.restype = ctypes.c_void_p
+    libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+    libc.free.argtypes = [ctypes.c_void_p]
+    large = 40 << 20  # never had from what was free already
+    assert grown(3, lambda: kept.append(np.ones(large, np.uint8))) > LITTLE
+    assert grown(3, lambda: lost.append(libc.memset(libc.malloc(large), 1, large))) > LITTLE
     for memory in lost:
         libc.free(memory)
-
-
-TAPES = """
-import resource
-import numpy as np
-from pyact import _core
-
-def run(x):
-    tape = _core.Tape()
-    y = tape.leaf(x)
-    z = tape.apply("sum", (tape.apply("multiply", (y, y)),))
-    tape.gradient(z, (y,))
-
-def now():
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    with open("/proc/self/statm") as f:
-        return usage.ru_minflt, int(f.read().split()[1]) * resource.getpagesize() >> 20
-
-x = np.ones(1 << 20, np.float32)
-run(x)
-begun = now()
-for _ in range(10):
-    run(x)
-print(now()[0] - begun[0])
-for k in range(40):
-    run(np.ones((1 << 20) + 4096 * k, np.float32))
-print(now()[1] - begun[1])
-"""
 
 
 @glibc
