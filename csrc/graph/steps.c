@@ -21,7 +21,7 @@ static pa_status push(pa_steps *s, const pa_step *step, pa_error *err)
     return PA_OK;
 }
 
-static pa_status push_forward(pa_steps *s, const pa_graph *g, int node, pa_error *err)
+static pa_status push_node(pa_steps *s, const pa_graph *g, int node, pa_error *err)
 {
     pa_step step = {.node = node, .direction = PA_FORWARD};
     const int begin = pa_graph_loop(g, node);
@@ -43,7 +43,7 @@ static pa_status emit(pa_steps *s, pa_graph *g, const char *op, int n_in, const 
                       int n_args, const pa_arg *args, int *out, pa_error *err)
 {
     pa_status status = pa_graph_apply(g, op, n_in, in, n_args, args, out, err);
-    return status || !s ? status : push_forward(s, g, g->n_nodes - 1, err);
+    return status || !s ? status : push_node(s, g, g->n_nodes - 1, err);
 }
 
 /* ---- forward: the nodes that something wanted depends on
@@ -83,7 +83,7 @@ pa_status pa_steps_forward(pa_steps *s, pa_graph *g, int n, const int *wanted,
     }
     for (int k = 0; k < g->n_nodes && status == PA_OK; k++)
         if (run[k] && !(g->node[k].call.op->flags & PA_MUTATES))
-            status = push_forward(s, g, k, err);
+            status = push_node(s, g, k, err);
     s->n_forward = s->n;
 done:
     free(live);
@@ -96,7 +96,7 @@ pa_status pa_steps_mutate(pa_steps *s, const pa_graph *g, int n_nodes, pa_error 
     pa_status status = PA_OK;
     for (int k = 0; k < n_nodes && status == PA_OK; k++)
         if (g->node[k].call.op->flags & PA_MUTATES) {
-            status = push_forward(s, g, k, err);
+            status = push_node(s, g, k, err);
             s->n_update++;
         }
     return status;
