@@ -34,6 +34,12 @@ typedef struct pa_conv {
 /* Lanes that vectors may read past the end of an image. */
 enum { PA_CONV_SLACK = 64 };
 
+/* Whether what comes behind is max-pooling by windows of 2 x 2, which has ways of its own. */
+static inline bool pools_by_two(const pa_conv *g)
+{
+    return g->ph == 2 && g->pw == 2;
+}
+
 /* ---- as products ------------------------------------------------------------------- */
 
 /* Three nested loops over terms, outermost first: counts and steps of a and b. */

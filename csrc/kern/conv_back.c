@@ -4,6 +4,7 @@
 #include "kern/conv_chunk.h"
 #include "kern/conv_pool.h"
 #include "kern/conv_sparse.h"
+#include "kern/conv_sums.h"
 #include "kern/conv_window.h"
 #include "kern/gemm_bias.h"
 
@@ -55,11 +56,6 @@ typedef struct gradient {
     const unsigned char *place; /* (grey: marks); or NULL, and */
     bool sparse;                /* the places of dz that are not 0 */
 } gradient;
-
-static bool pools_by_two(const pa_conv *g)
-{
-    return g->ph == 2 && g->pw == 2;
-}
 
 /* Windows that are found in dz. */
 static bool find(const chunked *q, real *own, gradient *t)
@@ -266,6 +262,25 @@ static void combine(const chunked *q, int64_t chunks, size_t offset, real *sum, 
         memset(sum, 0, n * sizeof *sum);
 }
 
+/* dkernel, dbias += the sums of all chunks, where they are not NULL. */
+static void fold(const chunked *q, size_t offset)
+{
+    const pa_conv_job *w = q->w;
+    const pa_conv *g = w->g;
+    const size_t N = g->kw * g->C, row = row_of(g);
+    real *sums = chunk_sums(q, 0) + offset;
+    if (!w->dkernel && !w->dbias)
+        return;
+    combine(q, -1, offset, sums, sums_size(g));
+    for (size_t o = 0; o < g->O; o++, sums += sums_of_one(g)) {
+        for (size_t ky = 0; w->dkernel && ky < g->kh; ky++)
+            for (size_t k = 0; k < N; k++)
+                w->dkernel[(ky * N + k) * g->O + o] += sums[ky * row + k];
+        if (w->dbias)
+            w->dbias[o] += sums[g->kh * row];
+    }
+}
+
 /* What the gradient of the image reads of the kernel. */
 static void lay_kernels(const chunked *q)
 {
@@ -316,14 +331,8 @@ void PA_(pa_conv_backward)(const pa_conv_job *w, pa_pool *pool)
         if (w->dbias)
             combine(&q, all, q.s.dbias, w->dbias, g->O);
     }
-    if (q.may_sparse && (w->dkernel || w->dbias)) {
-        real *sums = chunk_sums(&q, 0) + q.s.sparse;
-        combine(&q, all, q.s.sparse, sums, PA_(pa_sparse_sums)(g));
-        PA_(pa_sparse_fold)(g, sums, w->dkernel, w->dbias);
-    }
-    if (q.may_window && !g->grey && (w->dkernel || w->dbias)) {
-        real *sums = chunk_sums(&q, 0) + q.s.window;
-        combine(&q, all, q.s.window, sums, PA_(pa_window_sums)(g));
-        PA_(pa_window_fold)(g, sums, w->dkernel, w->dbias);
-    }
+    if (q.may_sparse)
+        fold(&q, q.s.sparse);
+    if (q.may_window && !g->grey)
+        fold(&q, q.s.window);
 }

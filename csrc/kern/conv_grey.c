@@ -1,18 +1,13 @@
 #include "kern/conv_grey.h"
 
-#include "kern/gemm_tile.h" /* TILE_ROWS, PA_UNROLL */
 #include "kern/conv_grey_room.h"
 #include "simd/keep.h"
 
 enum {
 #if TILE_ROWS >= 12
     REGISTERS = 24, /* of accumulators */
-    GROUP = 3,      /* planes of a gradient at once, */
-    TAPS = 5,       /* and places of the kernel along a row */
 #else
     REGISTERS = 10,
-    GROUP = 2,
-    TAPS = 4,
 #endif
 };
 
@@ -171,14 +166,7 @@ PA_INLINE void gather(const int high, const int wide, const patch *t, size_t one
             meet_vector(high, wide, t, x + v * VR_N, dz + v * VR_N, VR_N, acc);
         meet_vector(high, wide, t, x + v * VR_N, dz + v * VR_N, (int)t->last, acc);
     }
-    PA_UNROLL
-    for (int o = 0; o < high; o++) {
-        PA_UNROLL
-        for (int k = 0; k < wide; k++) {
-            real *at = sums + (size_t)o * one + k * VR_N;
-            vr_store(at, vr_add(vr_load(at), acc[o][k]));
-        }
-    }
+    add_group(high, wide, acc, one, sums);
 }
 
 typedef void gather_kernel(const patch *t, size_t one, real *sums);
@@ -187,24 +175,8 @@ typedef void gather_kernel(const patch *t, size_t one, real *sums);
     {                                                                                    \
         gather(high, wide, t, one, sums);                                                \
     }
-/* clang-format off */
-GATHER(1, 1) GATHER(1, 2) GATHER(1, 3) GATHER(1, 4)
-GATHER(2, 1) GATHER(2, 2) GATHER(2, 3) GATHER(2, 4)
-#if TILE_ROWS >= 12
-GATHER(1, 5) GATHER(2, 5)
-GATHER(3, 1) GATHER(3, 2) GATHER(3, 3) GATHER(3, 4) GATHER(3, 5)
-static gather_kernel *const gathers[GROUP][TAPS] = {
-    {gather_1x1, gather_1x2, gather_1x3, gather_1x4, gather_1x5},
-    {gather_2x1, gather_2x2, gather_2x3, gather_2x4, gather_2x5},
-    {gather_3x1, gather_3x2, gather_3x3, gather_3x4, gather_3x5},
-};
-#else
-static gather_kernel *const gathers[GROUP][TAPS] = {
-    {gather_1x1, gather_1x2, gather_1x3, gather_1x4},
-    {gather_2x1, gather_2x2, gather_2x3, gather_2x4},
-};
-#endif
-/* clang-format on */
+EACH_GROUP(GATHER)
+static gather_kernel *const gathers[GROUP][TAPS] = BY_GROUP(gather);
 
 static void add_bias(const pa_conv *g, const real *dz, real *sum)
 {

@@ -1,25 +1,9 @@
 #include "kern/conv_grey.h"
 
 #include "kern/conv_grey_room.h"
-#include "kern/gemm_tile.h" /* TILE_ROWS, PA_UNROLL */
 #include "simd/bits.h"
 #include "simd/keep.h"
 #include "simd/zip.h"
-
-enum {
-#if TILE_ROWS >= 12
-    GROUP = 3, /* planes of a gradient at once, */
-    TAPS = 5,  /* and places of the kernel along a row */
-#else
-    GROUP = 2,
-    TAPS = 4,
-#endif
-};
-
-bool PA_(pa_grey_pools)(const pa_conv *g)
-{
-    return g->ph == 2 && g->pw == 2;
-}
 
 /* ---- marks: for each vector of windows of a plane two masks, of those whose place is in
  * their second column and of those where it is in the second row -----------------------
@@ -257,14 +241,7 @@ PA_INLINE void gather(const int high, const int wide, const walk *t, size_t one,
         d += t->d_row;
         mark += t->mark_row;
     }
-    PA_UNROLL
-    for (int o = 0; o < high; o++) {
-        PA_UNROLL
-        for (int k = 0; k < wide; k++) {
-            real *to = sums + (size_t)o * one + k * VR_N;
-            vr_store(to, vr_add(vr_load(to), acc[o][k]));
-        }
-    }
+    add_group(high, wide, acc, one, sums);
 }
 
 typedef void gather_kernel(const walk *t, size_t one, real *sums);
@@ -273,20 +250,8 @@ typedef void gather_kernel(const walk *t, size_t one, real *sums);
     {                                                                                    \
         gather(high, wide, t, one, sums);                                                \
     }
-/* clang-format off */
-GATHER(1, 1) GATHER(1, 2) GATHER(1, 3) GATHER(1, 4)
-GATHER(2, 1) GATHER(2, 2) GATHER(2, 3) GATHER(2, 4)
-#define UP_TO_4(high) gather_##high##x1, gather_##high##x2, gather_##high##x3, gather_##high##x4
-#if TILE_ROWS >= 12
-GATHER(1, 5) GATHER(2, 5)
-GATHER(3, 1) GATHER(3, 2) GATHER(3, 3) GATHER(3, 4) GATHER(3, 5)
-static gather_kernel *const gathers[GROUP][TAPS] = {{UP_TO_4(1), gather_1x5},
-                                                    {UP_TO_4(2), gather_2x5},
-                                                    {UP_TO_4(3), gather_3x5}};
-#else
-static gather_kernel *const gathers[GROUP][TAPS] = {{UP_TO_4(1)}, {UP_TO_4(2)}};
-#endif
-/* clang-format on */
+EACH_GROUP(GATHER)
+static gather_kernel *const gathers[GROUP][TAPS] = BY_GROUP(gather);
 
 /* halves: the even columns of x, then the odd ones, and zeros behind either. */
 static void part_columns(const pa_conv *g, const real *x, real *halves)

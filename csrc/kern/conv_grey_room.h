@@ -4,9 +4,38 @@
 #define PA_KERN_CONV_GREY_ROOM_H
 
 #include "kern/conv_grey.h"
+#include "kern/gemm_tile.h" /* TILE_ROWS, PA_UNROLL */
 #include "simd/transpose.h"
 
-enum { MOST = PA_GREY_MOST };
+enum {
+    MOST = PA_GREY_MOST,
+#if TILE_ROWS >= 12
+    GROUP = 3, /* planes of a gradient at once, */
+    TAPS = 5,  /* and places of the kernel along a row */
+#else
+    GROUP = 2,
+    TAPS = 4,
+#endif
+};
+
+/* One function for each number of planes and places, and their table. */
+/* clang-format off */
+#define UP_TO_4(name, high) name##_##high##x1, name##_##high##x2, name##_##high##x3, name##_##high##x4
+#if TILE_ROWS >= 12
+#define EACH_GROUP(MAKE)                                                  \
+    MAKE(1, 1) MAKE(1, 2) MAKE(1, 3) MAKE(1, 4) MAKE(1, 5)                \
+    MAKE(2, 1) MAKE(2, 2) MAKE(2, 3) MAKE(2, 4) MAKE(2, 5)                \
+    MAKE(3, 1) MAKE(3, 2) MAKE(3, 3) MAKE(3, 4) MAKE(3, 5)
+#define BY_GROUP(name) {{UP_TO_4(name, 1), name##_1x5}, \
+                        {UP_TO_4(name, 2), name##_2x5}, \
+                        {UP_TO_4(name, 3), name##_3x5}}
+#else
+#define EACH_GROUP(MAKE)                       \
+    MAKE(1, 1) MAKE(1, 2) MAKE(1, 3) MAKE(1, 4) \
+    MAKE(2, 1) MAKE(2, 2) MAKE(2, 3) MAKE(2, 4)
+#define BY_GROUP(name) {{UP_TO_4(name, 1)}, {UP_TO_4(name, 2)}}
+#endif
+/* clang-format on */
 
 static inline size_t up(size_t n, size_t unit)
 {
@@ -88,6 +117,19 @@ static inline void asunder(const pa_conv *g, const real *from, size_t n, real *s
 static inline size_t sums_of_one(const pa_conv *g)
 {
     return (g->kh * g->kw + 1) * VR_N;
+}
+
+PA_INLINE void add_group(const int high, const int wide, vr (*acc)[TAPS], size_t one,
+                         real *sums)
+{
+    PA_UNROLL
+    for (int o = 0; o < high; o++) {
+        PA_UNROLL
+        for (int k = 0; k < wide; k++) {
+            real *to = sums + (size_t)o * one + k * VR_N;
+            vr_store(to, vr_add(vr_load(to), acc[o][k]));
+        }
+    }
 }
 
 #endif

@@ -6,6 +6,7 @@
 #include "kern/conv_chunk.h"
 #include "kern/conv_pool.h"
 #include "kern/conv_sparse.h"
+#include "kern/conv_sums.h"
 #include "kern/conv_window.h"
 
 enum {
@@ -35,7 +36,7 @@ void PA_(pa_conv_plan)(pa_conv *g)
 
 size_t PA_(pa_conv_places)(const pa_conv *g)
 {
-    return g->grey && PA_(pa_grey_pools)(g) ? PA_(pa_grey_marks)(g)
+    return g->grey && pools_by_two(g) ? PA_(pa_grey_marks)(g)
                                             : g->PH * g->PW * g->O;
 }
 
@@ -122,8 +123,8 @@ layout PA_(pa_conv_layout)(const pa_conv *g)
     s.sparse = s.dbias + line(g->grey   ? PA_(pa_grey_sums)(g)
                               : g->thin ? PA_(pa_thin_table)(g)
                                         : 2 * g->O);
-    s.window = s.sparse + line(s.may_sparse ? PA_(pa_sparse_sums)(g) : 0);
-    s.sums = s.window + line(PA_(pa_window_fits)(g) ? PA_(pa_window_sums)(g) : 0);
+    s.window = s.sparse + line(s.may_sparse ? sums_size(g) : 0);
+    s.sums = s.window + line(PA_(pa_window_fits)(g) ? sums_size(g) : 0);
     return s;
 }
 
@@ -169,7 +170,7 @@ static void forward_image(const chunked *q, size_t b, real *own)
     }
     if (g->grey) {
         PA_(pa_grey_image)(g, x, w->kernel, w->bias, room);
-        if (g->ph && PA_(pa_grey_pools)(g)) {
+        if (pools_by_two(g)) {
             pool_planes(w, room, place, w->y + b * out);
             return;
         }

@@ -47,7 +47,7 @@ void PA_(pa_conv_pool)(const pa_conv *g, bool relu, const real *z, real *y,
     const size_t n = g->PW * g->O;
     const real *end = y + g->PH * n;
     for (size_t i = 0; i < g->PH; i++, z += g->ph * g->OW * g->O, y += n) {
-        if (g->ph == 2 && g->pw == 2)
+        if (pools_by_two(g))
             pool_row(g, 2, 2, relu, z, y, end, room);
         else
             pool_row(g, g->ph, g->pw, relu, z, y, end, room);

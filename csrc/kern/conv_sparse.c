@@ -1,12 +1,10 @@
 #include "kern/conv_sparse.h"
 
+#include "kern/conv_sums.h"
 #include "kern/gemm.h"
-#include "kern/gemm_tile.h"
 #include "simd/transpose.h"
 
 enum {
-    MOST_ROWS = 5, /* of the kernel, in registers with MOST_VECS vectors each */
-    MOST_VECS = 2,
     CHAIN = 512,           /* pixels in one chain */
     BLOCK = 1 << 13,       /* of dz, walked once for every result: first-level cache */
     MOST_KERNEL = 1 << 17, /* reals: more leave the second-level cache */
@@ -25,17 +23,6 @@ PA_INLINE int lowest_bit(uint64_t bits)
         at++;
     return at;
 #endif
-}
-
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-/* A row of the kernel for one result, in whole vectors. */
-static size_t row_of(const pa_conv *g)
-{
-    return (g->kw * g->C + VR_N - 1) / VR_N * VR_N;
 }
 
 static size_t block_rows(const pa_conv *g)
@@ -95,7 +82,7 @@ bool PA_(pa_sparse_pays)(const pa_conv *g, const real *dz, const real *x)
 /* Pixels of a block, in whole vectors. */
 static size_t block_width(const pa_conv *g)
 {
-    return (block_rows(g) * g->OW + VR_N - 1) / VR_N * VR_N;
+    return in_vectors(block_rows(g) * g->OW);
 }
 
 /* Two loads in three cross a cache line when they begin at any pixel. So where
@@ -209,14 +196,7 @@ PA_INLINE void gather(const int rows, const int vecs, const strip *s, real *sums
             }
         }
     }
-    if (s->bias)
-        vr_store(s->bias, vr_add(vr_load(s->bias), sum));
-    PA_UNROLL
-    for (int i = 0; i < rows; i++, sums += s->row) {
-        PA_UNROLL
-        for (int j = 0; j < vecs; j++)
-            vr_store(sums + j * VR_N, vr_add(vr_load(sums + j * VR_N), acc[i][j]));
-    }
+    add_sums(rows, vecs, acc, sum, s->bias, s->row, sums);
 }
 
 typedef void gather_kernel(const strip *s, real *sums);
@@ -225,25 +205,8 @@ typedef void gather_kernel(const strip *s, real *sums);
     {                                                                                    \
         gather(rows, vecs, s, sums);                                                     \
     }
-/* clang-format off */
-GATHER(1, 1) GATHER(2, 1) GATHER(3, 1) GATHER(4, 1) GATHER(5, 1)
-GATHER(1, 2) GATHER(2, 2) GATHER(3, 2) GATHER(4, 2) GATHER(5, 2)
-static gather_kernel *const gathers[MOST_VECS][MOST_ROWS] = {
-    {gather_1x1, gather_2x1, gather_3x1, gather_4x1, gather_5x1},
-    {gather_1x2, gather_2x2, gather_3x2, gather_4x2, gather_5x2},
-};
-/* clang-format on */
-
-/* For each result: the kernel's rows, then a vector for the bias. */
-static size_t sums_of_one(const pa_conv *g)
-{
-    return g->kh * row_of(g) + VR_N;
-}
-
-size_t PA_(pa_sparse_sums)(const pa_conv *g)
-{
-    return g->O * sums_of_one(g);
-}
+EACH_SIZE(GATHER)
+static gather_kernel *const gathers[MOST_VECS][MOST_ROWS] = BY_SIZE(gather);
 
 static void dkernel_of(const pa_conv *g, strip *s, const real *x, bool slack, real *sums)
 {
@@ -283,18 +246,6 @@ void PA_(pa_sparse_dkernel)(const pa_conv *g, const real *x, bool slack, const r
             s.dz = turned + o * width;
             dkernel_of(g, &s, x + oy * down, slack || laid, sums + o * one);
         }
-    }
-}
-
-void PA_(pa_sparse_fold)(const pa_conv *g, const real *sums, real *dkernel, real *dbias)
-{
-    const size_t N = g->kw * g->C, row = row_of(g);
-    for (size_t o = 0; o < g->O; o++, sums += sums_of_one(g)) {
-        for (size_t ky = 0; dkernel && ky < g->kh; ky++)
-            for (size_t k = 0; k < N; k++)
-                dkernel[(ky * N + k) * g->O + o] += sums[ky * row + k];
-        if (dbias)
-            dbias[o] += sums[g->kh * row];
     }
 }
 
@@ -354,14 +305,8 @@ typedef void scatter_kernel(const spread *s, real *dx);
     {                                                                                    \
         scatter(rows, vecs, s, dx);                                                      \
     }
-/* clang-format off */
-SCATTER(1, 1) SCATTER(2, 1) SCATTER(3, 1) SCATTER(4, 1) SCATTER(5, 1)
-SCATTER(1, 2) SCATTER(2, 2) SCATTER(3, 2) SCATTER(4, 2) SCATTER(5, 2)
-static scatter_kernel *const scatters[MOST_VECS][MOST_ROWS] = {
-    {scatter_1x1, scatter_2x1, scatter_3x1, scatter_4x1, scatter_5x1},
-    {scatter_1x2, scatter_2x2, scatter_3x2, scatter_4x2, scatter_5x2},
-};
-/* clang-format on */
+EACH_SIZE(SCATTER)
+static scatter_kernel *const scatters[MOST_VECS][MOST_ROWS] = BY_SIZE(scatter);
 
 /* A column of pixels of dz onto the rows under it, without stride or dilation:
  * a row of dx is finished, and leaves the registers, where the next pixel does
@@ -415,14 +360,8 @@ typedef void slide_kernel(const pa_conv *g, const spread *s, real *dx);
     {                                                                                    \
         slide(rows, vecs, g, s, dx);                                                     \
     }
-/* clang-format off */
-SLIDE(1, 1) SLIDE(2, 1) SLIDE(3, 1) SLIDE(4, 1) SLIDE(5, 1)
-SLIDE(1, 2) SLIDE(2, 2) SLIDE(3, 2) SLIDE(4, 2) SLIDE(5, 2)
-static slide_kernel *const slides[MOST_VECS][MOST_ROWS] = {
-    {slide_1x1, slide_2x1, slide_3x1, slide_4x1, slide_5x1},
-    {slide_1x2, slide_2x2, slide_3x2, slide_4x2, slide_5x2},
-};
-/* clang-format on */
+EACH_SIZE(SLIDE)
+static slide_kernel *const slides[MOST_VECS][MOST_ROWS] = BY_SIZE(slide);
 
 static bool slides_over(const pa_conv *g)
 {

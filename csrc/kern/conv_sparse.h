@@ -26,18 +26,13 @@ bool PA_(pa_sparse_finite)(const real *x, size_t n);
 /* Whether one image does. dz: (OH, OW, O), x: (H, W, C). */
 bool PA_(pa_sparse_pays)(const pa_conv *g, const real *dz, const real *x);
 
-/* Reals of the sums, and of room for an image's rows and a block of dz. */
-size_t PA_(pa_sparse_sums)(const pa_conv *g);
+/* Reals of room for an image's rows and a block of dz. */
 size_t PA_(pa_sparse_room)(const pa_conv *g);
 
-/* sums += the gradients of kernel and bias. x: (Hp, Wp, C), readable for PA_CONV_SLACK
+/* sums (conv_sums.h) += the gradients of kernel and bias. x: (Hp, Wp, C), readable for PA_CONV_SLACK
  * more if `slack`; dz: (OH, OW, O); room: pa_sparse_room. */
 void PA_(pa_sparse_dkernel)(const pa_conv *g, const real *x, bool slack, const real *dz,
                             real *room, real *sums);
-
-/* dkernel, dbias += sums, where they are not NULL. dkernel: (kh, kw, C, O), dbias: (O).
- */
-void PA_(pa_sparse_fold)(const pa_conv *g, const real *sums, real *dkernel, real *dbias);
 
 /* dx += the gradient. dz: (OH, OW, O), packed: pa_conv_pack_back's, dx: (Hp, Wp, C),
  * writable for PA_CONV_SLACK more if `slack`. */

@@ -2,11 +2,10 @@
 
 #include <string.h>
 
-#include "kern/gemm_tile.h" /* TILE_ROWS, PA_UNROLL */
+#include "kern/conv_sums.h"
 
 enum {
-    MOST_ROWS = 5, /* of the kernel; of the image's gradient one more, */
-    TAPS = 2,      /* and vectors of either in registers */
+/* Vectors of the image's gradient in registers, of one row more than the kernel has. */
 #if TILE_ROWS >= 12
     WIDE = 3,
 #else
@@ -16,25 +15,9 @@ enum {
     PACKED = 48 * 1024 / sizeof(real),  /* and all of it */
 };
 
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-static size_t whole(size_t n)
-{
-    return (n + VR_N - 1) / VR_N * VR_N;
-}
-
-/* A row of the kernel for one result; and one that is laid out for a window's columns. */
-static size_t row_of(const pa_conv *g)
-{
-    return whole(g->kw * g->C);
-}
-
 static size_t wide_row(const pa_conv *g)
 {
-    return whole((g->kw + 1) * g->C);
+    return in_vectors((g->kw + 1) * g->C);
 }
 
 /* Laid out: for either column of a window and each result the kernel's rows between two
@@ -145,7 +128,7 @@ typedef struct strip {    /* one result's windows */
 
 PA_INLINE void gather(const int rows, const int vecs, const strip *s, real *sums)
 {
-    vr acc[MOST_ROWS][TAPS], sum = vr_zero();
+    vr acc[MOST_ROWS][MOST_VECS], sum = vr_zero();
     PA_UNROLL
     for (int i = 0; i < rows; i++) {
         PA_UNROLL
@@ -170,14 +153,7 @@ PA_INLINE void gather(const int rows, const int vecs, const strip *s, real *sums
             }
         }
     }
-    if (s->bias)
-        vr_store(s->bias, vr_add(vr_load(s->bias), sum));
-    PA_UNROLL
-    for (int i = 0; i < rows; i++, sums += s->row) {
-        PA_UNROLL
-        for (int j = 0; j < vecs; j++)
-            vr_store(sums + j * VR_N, vr_add(vr_load(sums + j * VR_N), acc[i][j]));
-    }
+    add_sums(rows, vecs, acc, sum, s->bias, s->row, sums);
 }
 
 typedef void gather_kernel(const strip *s, real *sums);
@@ -186,25 +162,8 @@ typedef void gather_kernel(const strip *s, real *sums);
     {                                                                                    \
         gather(rows, vecs, s, sums);                                                     \
     }
-/* clang-format off */
-GATHER(1, 1) GATHER(2, 1) GATHER(3, 1) GATHER(4, 1) GATHER(5, 1)
-GATHER(1, 2) GATHER(2, 2) GATHER(3, 2) GATHER(4, 2) GATHER(5, 2)
-static gather_kernel *const gathers[TAPS][MOST_ROWS] = {
-    {gather_1x1, gather_2x1, gather_3x1, gather_4x1, gather_5x1},
-    {gather_1x2, gather_2x2, gather_3x2, gather_4x2, gather_5x2},
-};
-/* clang-format on */
-
-/* For each result: the kernel's rows, then a vector for the bias. */
-static size_t sums_of_one(const pa_conv *g)
-{
-    return g->kh * row_of(g) + VR_N;
-}
-
-size_t PA_(pa_window_sums)(const pa_conv *g)
-{
-    return g->O * sums_of_one(g);
-}
+EACH_SIZE(GATHER)
+static gather_kernel *const gathers[MOST_VECS][MOST_ROWS] = BY_SIZE(gather);
 
 void PA_(pa_window_dkernel)(const pa_conv *g, const real *x, bool slack, const real *d,
                             const unsigned char *place, real *room, real *sums)
@@ -217,26 +176,14 @@ void PA_(pa_window_dkernel)(const pa_conv *g, const real *x, bool slack, const r
     lay_patches(g, x, slack, room);
     locate(s.high * s.wide * g->O, place, (int32_t)s.next, (int32_t)s.row, at);
     for (size_t o = 0; o < g->O; o++, sums += sums_of_one(g))
-        for (size_t j = 0; j < s.row; j += TAPS * VR_N) {
-            const size_t vecs = least(s.row - j, TAPS * VR_N) / VR_N;
+        for (size_t j = 0; j < s.row; j += MOST_VECS * VR_N) {
+            const size_t vecs = least(s.row - j, MOST_VECS * VR_N) / VR_N;
             s.d = d + o;
             s.at = at + o;
             s.x = room + j;
             s.bias = j == 0 ? sums + g->kh * s.row : NULL;
             gathers[vecs - 1][g->kh - 1](&s, sums + j);
         }
-}
-
-void PA_(pa_window_fold)(const pa_conv *g, const real *sums, real *dkernel, real *dbias)
-{
-    const size_t N = g->kw * g->C, row = row_of(g);
-    for (size_t o = 0; o < g->O; o++, sums += sums_of_one(g)) {
-        for (size_t ky = 0; dkernel && ky < g->kh; ky++)
-            for (size_t k = 0; k < N; k++)
-                dkernel[(ky * N + k) * g->O + o] += sums[ky * row + k];
-        if (dbias)
-            dbias[o] += sums[g->kh * row];
-    }
 }
 
 /* ---- gradient of the image -----------------------------------------------------------
@@ -349,7 +296,7 @@ void PA_(pa_window_dimage)(const pa_conv *g, const real *d, const unsigned char 
         s.d = d;
         s.place = place;
         for (size_t j = 0; j < N; j += WIDE * VR_N) {
-            const size_t cols = least(N - j, WIDE * VR_N), vecs = whole(cols) / VR_N;
+            const size_t cols = least(N - j, WIDE * VR_N), vecs = in_vectors(cols) / VR_N;
             s.last = (int)(cols - (vecs - 1) * VR_N);
             for (size_t k = 0; k < 4; k++)
                 s.kernel[k] = packed + (k & 1) * g->O * s.one + (k < 2 ? s.row : 0) + j;

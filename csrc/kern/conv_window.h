@@ -24,22 +24,17 @@ bool PA_(pa_window_fits)(const pa_conv *g);
  * (OH, OW, O); d, place: (OH / 2, OW / 2, O). False: it has others. */
 bool PA_(pa_window_find)(const pa_conv *g, const real *dz, real *d, unsigned char *place);
 
-/* Reals of the kernel laid out, of the sums, and of room for an image. */
+/* Reals of the kernel laid out, and of room for an image. */
 size_t PA_(pa_window_packed)(const pa_conv *g);
-size_t PA_(pa_window_sums)(const pa_conv *g);
 size_t PA_(pa_window_room)(const pa_conv *g);
 
 /* kernel: (kh, kw, C, O). */
 void PA_(pa_window_pack)(const pa_conv *g, const real *kernel, real *packed);
 
-/* sums += the gradients of kernel and bias. x: (Hp, Wp, C), readable for PA_CONV_SLACK
+/* sums (conv_sums.h) += the gradients of kernel and bias. x: (Hp, Wp, C), readable for PA_CONV_SLACK
  * more if `slack`; d, place: as above. */
 void PA_(pa_window_dkernel)(const pa_conv *g, const real *x, bool slack, const real *d,
                             const unsigned char *place, real *room, real *sums);
-
-/* dkernel, dbias += sums, where they are not NULL. dkernel: (kh, kw, C, O), dbias: (O).
- */
-void PA_(pa_window_fold)(const pa_conv *g, const real *sums, real *dkernel, real *dbias);
 
 /* dx += the gradient. dx: (Hp, Wp, C), writable for PA_CONV_SLACK more if `slack`. */
 void PA_(pa_window_dimage)(const pa_conv *g, const real *d, const unsigned char *place,
