@@ -309,6 +309,34 @@ def test_a_process_that_grows_is_found():
         libc.free(memory)
 
 
+TAPES = """
+import resource
+import numpy as np
+from pyact import _core
+
+def run(x):
+    tape = _core.Tape()
+    y = tape.leaf(x)
+    z = tape.apply("sum", (tape.apply("multiply", (y, y)),))
+    tape.gradient(z, (y,))
+
+def now():
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    with open("/proc/self/statm") as f:
+        return usage.ru_minflt, int(f.read().split()[1]) * resource.getpagesize() >> 20
+
+x = np.ones(1 << 20, np.float32)
+run(x)
+begun = now()
+for _ in range(10):
+    run(x)
+print(now()[0] - begun[0])
+for k in range(40):
+    run(np.ones((1 << 20) + 4096 * k, np.float32))
+print(now()[1] - begun[1])
+"""
+
+
 @glibc
 def test_a_tape_s_buffers_serve_the_next_and_64_mb_of_them_are_kept():
     """Each step takes three buffers of 4 MB, which the system would give page by page; and
