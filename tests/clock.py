@@ -5,6 +5,9 @@ import os
 import sys
 import time
 
+# For a process whose clock is looked at: threads of NumPy's BLAS that wait for work would run it.
+ALONE = {"OPENBLAS_NUM_THREADS": "1"}
+
 
 def of(pid=None):
     """Seconds of all threads of a process, of this one without an argument. Where no other

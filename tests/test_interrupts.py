@@ -112,7 +112,7 @@ def run(setup, call, threads, handler=""):
     program = PROGRAM.format(threads=threads, setup=setup, call=call, handler=handler)
     process = subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=TESTS,
-        env={**os.environ, "PYTHONPATH": search_path()},
+        env={**os.environ, "PYTHONPATH": search_path(), **clock.ALONE},
     )  # fmt: skip
     try:
         sent = clock.wait_until(process, float(process.stdout.readline()) + 0.1 * threads)

@@ -387,7 +387,7 @@ def interrupt(after, **sizes):
     threads = pyact.get_num_threads()
     process = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED.format(**sizes)], stdout=subprocess.PIPE, text=True,
-        cwd=ROOT / "tests", env={**os.environ, "PYTHONPATH": search_path()},
+        cwd=ROOT / "tests", env={**os.environ, "PYTHONPATH": search_path(), **clock.ALONE},
     )  # fmt: skip
     try:
         sent = clock.wait_until(process, float(process.stdout.readline()) + after * threads)
