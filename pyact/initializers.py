@@ -158,6 +158,10 @@ class Identity(Initializer):
         return np.asarray(self.gain * np.eye(*shape), float_name(dtype))
 
 
+# Drawn at once: a few milliseconds, after which Ctrl-C is heard, and 8 MB of doubles.
+_PART = 1 << 20
+
+
 class _Random(Initializer):
     """What random initializers share: the seed, and one rounding to the wanted type."""
 
@@ -168,20 +172,26 @@ class _Random(Initializer):
             random_state.generator(seed)
         self.seed = seed
 
-    def _draw(self, rng: Generator, shape: tuple[int, ...]) -> Array:
+    def _draw(self, rng: Generator, n: int, shape: tuple[int, ...]) -> Array:
+        """The next n values of an array of that shape, in double precision."""
         raise NotImplementedError
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> Array:
-        name = float_name(dtype)
-        return self._draw(random_state.generator(self.seed), _shape(shape)).astype(name)
+        shape, rng = _shape(shape), random_state.generator(self.seed)
+        values = np.empty(shape, float_name(dtype))
+        flat = values.reshape(-1)
+        for begin in range(0, flat.size, _PART):
+            part = flat[begin : begin + _PART]
+            part[:] = self._draw(rng, part.size, shape)
+        return values
 
 
-def _truncated(rng: Generator, shape: tuple[int, ...]) -> Array:
+def _truncated(rng: Generator, n: int) -> Array:
     """Standard normal values, each drawn again until it is within +-2."""
-    x = rng.standard_normal(shape).reshape(-1)
+    x = rng.standard_normal(n)
     while (out := np.flatnonzero(np.abs(x) > 2)).size:
         x[out] = rng.standard_normal(out.size)
-    return x.reshape(shape)
+    return x
 
 
 class RandomNormal(_Random):
@@ -194,8 +204,8 @@ class RandomNormal(_Random):
         self.stddev = real("stddev", stddev, 0)
         self._init_seed(seed)
 
-    def _draw(self, rng: Generator, shape: tuple[int, ...]) -> Array:
-        return self.mean + self.stddev * rng.standard_normal(shape)
+    def _draw(self, rng: Generator, n: int, shape: tuple[int, ...]) -> Array:
+        return self.mean + self.stddev * rng.standard_normal(n)
 
 
 class RandomUniform(_Random):
@@ -208,8 +218,8 @@ class RandomUniform(_Random):
         self.maxval = real("maxval", maxval, self.minval)
         self._init_seed(seed)
 
-    def _draw(self, rng: Generator, shape: tuple[int, ...]) -> Array:
-        return rng.uniform(self.minval, self.maxval, shape)
+    def _draw(self, rng: Generator, n: int, shape: tuple[int, ...]) -> Array:
+        return rng.uniform(self.minval, self.maxval, n)
 
 
 class TruncatedNormal(_Random):
@@ -225,8 +235,8 @@ class TruncatedNormal(_Random):
         self.stddev = real("stddev", stddev, 0)
         self._init_seed(seed)
 
-    def _draw(self, rng: Generator, shape: tuple[int, ...]) -> Array:
-        return self.mean + self.stddev * _truncated(rng, shape)
+    def _draw(self, rng: Generator, n: int, shape: tuple[int, ...]) -> Array:
+        return self.mean + self.stddev * _truncated(rng, n)
 
 
 _MODES = ("fan_in", "fan_out", "fan_avg")
@@ -262,16 +272,16 @@ class VarianceScaling(_Random):
         self.distribution = distribution
         self._init_seed(seed)
 
-    def _draw(self, rng: Generator, shape: tuple[int, ...]) -> Array:
+    def _draw(self, rng: Generator, n: int, shape: tuple[int, ...]) -> Array:
         fan_in, fan_out = compute_fans(shape)
-        n = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
-        variance = self.scale / max(1.0, n)
+        fans = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
+        variance = self.scale / max(1.0, fans[self.mode])
         if self.distribution == "uniform":
             limit = sqrt(3 * variance)
-            return rng.uniform(-limit, limit, shape)
+            return rng.uniform(-limit, limit, n)
         if self.distribution == "untruncated_normal":
-            return sqrt(variance) * rng.standard_normal(shape)
-        return sqrt(variance) / _TRUNCATED_STD * _truncated(rng, shape)
+            return sqrt(variance) * rng.standard_normal(n)
+        return sqrt(variance) / _TRUNCATED_STD * _truncated(rng, n)
 
 
 class _Fixed(VarianceScaling):
@@ -361,13 +371,14 @@ class Orthogonal(_Random):
         self.gain = real("gain", gain)
         self._init_seed(seed)
 
-    def _draw(self, rng: Generator, shape: tuple[int, ...]) -> Array:
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> Array:
+        shape, rng, name = _shape(shape), random_state.generator(self.seed), float_name(dtype)
         if len(shape) < 2:
             raise ValueError(f"Orthogonal needs a shape of at least two sizes, got {shape}")
         rows, cols = prod(shape[:-1]), shape[-1]
         q, r = np.linalg.qr(rng.standard_normal((max(rows, cols), min(rows, cols))))
         q *= np.copysign(1.0, np.diagonal(r))
-        return self.gain * (q if rows >= cols else q.T).reshape(shape)
+        return (self.gain * (q if rows >= cols else q.T).reshape(shape)).astype(name)
 
 
 class _Function(Initializer):

@@ -225,6 +225,19 @@ def test_bad_arguments(make, text):
         make()
 
 
+@pytest.mark.parametrize("distribution", ["uniform", "untruncated_normal", "normal"])
+def test_a_large_array_is_drawn_in_parts(distribution, monkeypatch):
+    """From one stream, so that only what is drawn again, being too large, tells parts apart."""
+    make = initializers.VarianceScaling(distribution=distribution, seed=3)
+    whole = make((50, 40))
+    monkeypatch.setattr(initializers, "_PART", 999)
+    parts = make((50, 40))
+    assert parts.dtype == whole.dtype and len(np.unique(parts)) > 1900
+    assert np.array_equal(parts, whole) == (distribution != "normal")
+    assert abs(parts.std() / whole.std() - 1) < 0.02
+    assert (parts.reshape(-1)[:900] == whole.reshape(-1)[:900]).mean() > 0.9
+
+
 def test_empty_shapes():
     assert initializers.GlorotUniform(seed=1)((0, 3)).shape == (0, 3)
     assert initializers.TruncatedNormal(seed=1)((0,)).shape == (0,)
