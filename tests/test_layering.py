@@ -20,7 +20,7 @@ CSRC, PYACT = ROOT / "csrc", ROOT / "pyact"
 MAY_INCLUDE = {
     "base": {"base"},
     "op.h": {"base"},
-    "simd": {"simd", "op.h"},  # op.h: what `real` is
+    "simd": {"base", "simd", "op.h"},  # op.h: what `real` is
     "kern": {"base", "simd", "kern", "op.h"},
     "ops": {"base", "simd", "kern", "ops", "op.h"},
     "pyact.h": {"op.h"},

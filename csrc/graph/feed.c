@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/half.h"
+#include "base/prefetch.h"
 #include "graph/graph.h"
 
 static size_t source_size(pa_source_dtype d)
@@ -87,11 +88,22 @@ static pa_status reject_nan(const pa_feed *f, const void *data, pa_dtype dtype, 
                : PA_OK;
 }
 
+/* Shuffled rows lie anywhere, and processors look ahead within one only: without this
+ * their way from memory was 1.4 % of a step of 784-500-10. */
+enum { ROWS_AHEAD = 4, BYTES_AHEAD = 4096, LINE = 64 };
+
+static void fetch(const char *row, size_t bytes)
+{
+    for (size_t i = 0; i < bytes && i < BYTES_AHEAD; i += LINE)
+        PA_PREFETCH(row + i);
+}
+
 pa_status pa_feed_rows(const pa_feed *f, pa_tensor *to, int64_t rows,
                        const int64_t *order, int64_t first, pa_error *err)
 {
     size_t n = rows ? to->size / (size_t)rows : 0; /* elements per row */
     size_t row_bytes = n * pa_dtype_size(to->dtype);
+    size_t from_bytes = n * source_size(f->dtype);
     bool same = (f->dtype == PA_SRC_F32 && to->dtype == PA_F32) ||
                 (f->dtype == PA_SRC_F64 && to->dtype == PA_F64);
     for (int64_t r = 0; r < rows; r++) {
@@ -99,6 +111,9 @@ pa_status pa_feed_rows(const pa_feed *f, pa_tensor *to, int64_t rows,
         const char *from = (const char *)f->data + row * f->row_step;
         char *at = (char *)to->data + (size_t)r * row_bytes;
         pa_status status = PA_OK;
+        if (order && r + ROWS_AHEAD < rows)
+            fetch((const char *)f->data + order[first + r + ROWS_AHEAD] * f->row_step,
+                  from_bytes);
         if (to->dtype == PA_I32)
             status = row_to_labels(f, (int32_t *)(void *)at, from, n, row, err);
         else if (same)

@@ -43,6 +43,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/prefetch.h"
 #include "op.h"
 
 #ifndef PA_INLINE
@@ -69,15 +70,6 @@
 #include "simd/neon.h"
 #else
 #include "simd/scalar.h"
-#endif
-
-/* A hint that the cache line at p is read soon; never faults. */
-#if defined(__GNUC__)
-#define PA_PREFETCH(p) __builtin_prefetch(p)
-#elif defined(_M_X64)
-#define PA_PREFETCH(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)
-#else
-#define PA_PREFETCH(p) ((void)(p))
 #endif
 
 /* vr is vd or vf under another name. */
