@@ -10,9 +10,9 @@
  *
  * Saved: the slopes, weighted and divided by their number. */
 #include "kern/block.h"
-#include "kern/loss.h"
+#include "kern/loss_entropy.h"
 
-static void from_logits(const loss *s, double *l, size_t at, size_t n, double scale)
+static void logits(const loss *s, double *l, size_t at, size_t n, double scale)
 {
     const real *x = s->p + at, *t = (const real *)s->t + at;
     double smooth = s->c->attr[1].num, e[LOSS_BLOCK];
@@ -33,8 +33,7 @@ static void from_logits(const loss *s, double *l, size_t at, size_t n, double sc
     }
 }
 
-static void from_probabilities(const loss *s, double *l, size_t at, size_t n,
-                               double scale)
+static void probabilities(const loss *s, double *l, size_t at, size_t n, double scale)
 {
     const real *p = s->p + at, *t = (const real *)s->t + at;
     const double low = 1e-7, high = 1 - 1e-7;
@@ -49,23 +48,9 @@ static void from_probabilities(const loss *s, double *l, size_t at, size_t n,
     }
 }
 
-static void logits_chunk(void *arg, ptrdiff_t chunk, int worker)
-{
-    (void)worker;
-    loss_samples(arg, chunk, from_logits);
-}
-
-static void probabilities_chunk(void *arg, ptrdiff_t chunk, int worker)
-{
-    (void)worker;
-    loss_samples(arg, chunk, from_probabilities);
-}
-
 static void forward(const pa_call *c, const pa_ctx *ctx)
 {
-    loss s = loss_of(c, false);
-    s.g = c->saved;
-    loss_total(&s, c->attr[0].num != 0 ? logits_chunk : probabilities_chunk, ctx);
+    entropy_forward(c, ctx, false);
 }
 
 static pa_status shape(pa_call *c, pa_error *err)

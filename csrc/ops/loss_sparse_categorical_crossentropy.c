@@ -10,7 +10,7 @@
  * stray read.
  *
  * Saved: the slopes, weighted and divided by the number of rows. */
-#include "kern/loss.h"
+#include "kern/loss_entropy.h"
 #include "kern/softmax.h"
 
 /* ---- logits ---------------------------------------------------------------------------
@@ -87,23 +87,9 @@ static void probabilities(const loss *s, double *l, size_t at, size_t n, double 
     rows(s, l, at, n, scale, false);
 }
 
-static void logits_chunk(void *arg, ptrdiff_t chunk, int worker)
-{
-    (void)worker;
-    loss_samples(arg, chunk, logits);
-}
-
-static void probabilities_chunk(void *arg, ptrdiff_t chunk, int worker)
-{
-    (void)worker;
-    loss_samples(arg, chunk, probabilities);
-}
-
 static void forward(const pa_call *c, const pa_ctx *ctx)
 {
-    loss s = loss_of(c, true);
-    s.g = c->saved;
-    loss_total(&s, c->attr[0].num != 0 ? logits_chunk : probabilities_chunk, ctx);
+    entropy_forward(c, ctx, true);
 }
 
 static pa_status shape(pa_call *c, pa_error *err)

@@ -231,7 +231,7 @@ static int module_exec(PyObject *module)
         return -1;
     if (pa_py_ufuncs_add(module, state) < 0 || pa_py_keyword_add(module) < 0)
         return -1;
-    return pa_py_graph_add(module, state);
+    return pa_py_operators_add(module, state);
 }
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg)

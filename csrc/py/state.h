@@ -59,6 +59,6 @@ PyObject *pa_py_raise(pa_status status, const pa_error *err);
 /* Each adds its part to the module that is being initialised; -1 with an exception set.
  */
 int pa_py_ufuncs_add(PyObject *module, pa_state *state);
-int pa_py_graph_add(PyObject *module, pa_state *state);
+int pa_py_operators_add(PyObject *module, pa_state *state);
 
 #endif

@@ -1,4 +1,4 @@
-/* graph.c - the parts of the module that are about operators: what there is (op_names,
+/* operators.c - the parts of the module that are about operators: what there is (op_names,
  * op_info), applying one by name (apply), and the types of the files beside it. */
 #include "py/objects.h"
 
@@ -298,7 +298,7 @@ static PyMethodDef functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
-int pa_py_graph_add(PyObject *module, pa_state *state)
+int pa_py_operators_add(PyObject *module, pa_state *state)
 {
     (void)state;
     if (pa_py_block_add(module) < 0 || pa_py_value_add(module) < 0 ||
