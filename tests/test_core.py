@@ -518,9 +518,9 @@ def test_a_signal_s_handler_meets_a_call_at_work():
     rows = np.broadcast_to(np.ones(200_000, np.float16), (1000, 200_000))[:, ::2]
     for call in (lambda: _core.apply("matmul", (a, a)), lambda: _core.execute(p, (a,)),
                  lambda: _core.gelu(rows)):  # fmt: skip
-        with pytest.raises(StopError):
-            handled(stop, call)
-    assert np.array_equal(_core.execute(p, (0 * a,))[0], 0 * a)
+        for _ in range(2):  # what was stopped runs again
+            with pytest.raises(StopError):
+                handled(stop, call)
     t = _core.Tape()
     leaf = t.leaf(a)
     with pytest.raises(RuntimeError, match="computing in another thread"):
