@@ -145,6 +145,9 @@ static inline void pa_thread_yield(void)
     sched_yield();
 }
 
+/* Of a thread; a product keeps 100 KB there, and musl would give 128 in all. */
+#define PA_THREAD_STACK ((size_t)1 << 20)
+
 /* Signals stay with the threads of the host program: Ctrl-C must reach its handler
  * there, and a worker has nothing to interrupt. */
 static inline bool pa_thread_start(pa_thread *t, pa_thread_main entry, void *arg)
@@ -155,10 +158,15 @@ static inline bool pa_thread_start(pa_thread *t, pa_thread_main entry, void *arg
     sigdelset(&all, SIGBUS);
     sigdelset(&all, SIGFPE);
     sigdelset(&all, SIGILL);
+    pthread_attr_t attr;
+    if (pthread_attr_init(&attr))
+        return false;
     bool masked = pthread_sigmask(SIG_SETMASK, &all, &old) == 0;
-    bool ok = pthread_create(t, NULL, entry, arg) == 0;
+    bool ok = pthread_attr_setstacksize(&attr, PA_THREAD_STACK) == 0 &&
+              pthread_create(t, &attr, entry, arg) == 0;
     if (masked)
         pthread_sigmask(SIG_SETMASK, &old, NULL);
+    pthread_attr_destroy(&attr);
     return ok;
 }
 static inline void pa_thread_join(pa_thread t)

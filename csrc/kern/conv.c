@@ -5,7 +5,7 @@
 #include "kern/gemm.h"
 
 enum {
-    KC = PA_GEMM_KC,
+    KC = 256,                           /* terms of a chain */
     CHAIN = 512,                        /* terms of a kernel's gradient in one chain */
     COLUMNS = 32 * 1024 / sizeof(real), /* of unrolled gradient: the first-level cache */
 };

@@ -8,7 +8,7 @@
  * channels: `thin`. Else it is a product of matrices whose left factor is read out of the
  * image where it lies, nothing is unrolled.
  *
- * Order of arithmetic: a result is the sum, in order, of blocks of at most PA_GEMM_KC
+ * Order of arithmetic: a result is the sum, in order, of blocks of at most 256
  * terms, each one chain of multiply-adds in the order of the kernel's memory, begun at
  * zero; the bias comes last. A gradient of the kernel is summed in blocks of rows within
  * an image, then over the images of a chunk, then over the chunks. The gradient of the
@@ -34,7 +34,8 @@ typedef struct pa_conv {
 /* Lanes that vectors may read past the end of an image. */
 enum { PA_CONV_SLACK = 64 };
 
-/* Whether what comes behind is max-pooling by windows of 2 x 2, which has ways of its own. */
+/* Whether what comes behind is max-pooling by windows of 2 x 2, which has ways of its
+ * own. */
 static inline bool pools_by_two(const pa_conv *g)
 {
     return g->ph == 2 && g->pw == 2;

@@ -18,8 +18,7 @@
 #include "kern/gemm_tile.h"
 
 enum {
-    KC = PA_GEMM_KC,
-    STRIP = 256 / sizeof(real),      /* columns of a chunk; 64 KB of packed B */
+    STRIP = 256 / sizeof(real),      /* columns of a chunk; 100 KB of packed B */
     MAX_ROWS = 256,                  /* rows of a chunk; 256 KB of A in f32 */
     DIRECT_TILES = 3,                /* up to here B is not worth packing */
     FLIP_COLS = 16,                  /* most columns of C that are made rows, */
@@ -40,7 +39,7 @@ enum {
 #endif
 
 typedef struct gemm {
-    size_t M, N, K;
+    size_t M, N, K, KC; /* KC: terms of a block of K */
     const real *a;
     ptrdiff_t ars, acs; /* strides of op(A): to the next row, to the next k */
     const real *b;
@@ -151,14 +150,14 @@ static void multiply_block(const gemm *g, block *t)
 static ahead next_part(const gemm *g, size_t col, size_t k0, size_t tiles)
 {
     ahead f = {0};
-    k0 += KC;
+    k0 += g->KC;
     if (k0 >= g->K) {
         k0 = 0;
         col += STRIP;
     }
     if (!g->tb || col >= g->N)
         return f;
-    const size_t k = g->K - k0 < KC ? g->K - k0 : KC;
+    const size_t k = g->K - k0 < g->KC ? g->K - k0 : g->KC;
     f.at = (const char *)(g->b + (ptrdiff_t)col * g->ldb + (ptrdiff_t)k0);
     f.stride = g->ldb * (ptrdiff_t)sizeof(real);
     f.rows = g->N - col < STRIP ? g->N - col : STRIP;
@@ -171,7 +170,7 @@ static ahead next_part(const gemm *g, size_t col, size_t k0, size_t tiles)
 static void multiply(const gemm *g, size_t row, size_t rows, size_t col, size_t cols,
                      real *c, ptrdiff_t ldc)
 {
-    _Alignas(64) real strip[KC * STRIP];
+    _Alignas(64) real strip[PA_GEMM_KC * STRIP];
     const bool few = rows <= DIRECT_TILES * TILE_ROWS;
     const bool direct =
         !g->tb && !g->packed && few && cols % VR_N == 0 && !tile_aliases(g->ldb);
@@ -179,8 +178,8 @@ static void multiply(const gemm *g, size_t row, size_t rows, size_t col, size_t 
         ((rows + TILE_ROWS - 1) / TILE_ROWS) * ((cols + TILE_COLS - 1) / TILE_COLS);
     block t = {
         .row = row, .rows = rows, .cols = cols, .c = c, .ldc = ldc, .strip = strip};
-    for (; t.k0 < g->K; t.k0 += KC) {
-        t.k = g->K - t.k0 < KC ? g->K - t.k0 : KC;
+    for (; t.k0 < g->K; t.k0 += g->KC) {
+        t.k = g->K - t.k0 < g->KC ? g->K - t.k0 : g->KC;
         t.add = g->add || t.k0 > 0;
         if (!few)
             t.next = next_part(g, col, t.k0, tiles);
@@ -314,6 +313,7 @@ static void run(pa_pool *pool, gemm *g)
     }
     if (flip_pays(g))
         flip(g);
+    g->KC = pa_gemm_block(g->K);
     const double flops = 2.0 * (double)g->M * (double)g->N * (double)g->K;
     g->far =
         !g->flipped && (double)g->M * (double)g->N > (1 << 16) / (double)sizeof(real);

@@ -1,20 +1,28 @@
 /* gemm.h - matrix products: C = op(A) op(B), or C += op(A) op(B), row-major.
  *
- * Order of arithmetic: K is cut into blocks of PA_GEMM_KC terms; an element of C is the
- * sum, in order, of its blocks, each one chain of multiply-adds in rising k, begun at
+ * Order of arithmetic: K is cut into as few blocks of at most PA_GEMM_KC terms as there
+ * can be, all of one length but for the last, which may be shorter; an element of C is
+ * the sum, in order, of its blocks, each one chain of multiply-adds in rising k, begun at
  * zero. This holds for every size, tile, thread and path, so a result's bits depend on
  * its own row and column alone: not on the number of threads, not on how many rows are
  * computed together, and not on the ISA where that has fused multiply-add.
  *
  * No product with zero is skipped: 0 * inf is NaN, as IEEE 754 says.
  *
- * It never allocates; the calling and the pool's threads need 100 KB of stack. */
+ * It never allocates; the calling and the pool's threads need 150 KB of stack. */
 #ifndef PA_GEMM_H
 #define PA_GEMM_H
 
 #include "op.h"
 
-enum { PA_GEMM_KC = 256 };
+enum { PA_GEMM_KC = 400 };
+
+/* Terms of a block of K. */
+static inline size_t pa_gemm_block(size_t K)
+{
+    const size_t blocks = (K + PA_GEMM_KC - 1) / PA_GEMM_KC;
+    return blocks > 1 ? (K + blocks - 1) / blocks : K;
+}
 
 /* Called once for each finished block of C while the block is in cache, from any of the
  * pool's threads; blocks do not overlap and together cover C. */

@@ -84,13 +84,14 @@ void PA_(pa_gemm_row)(size_t K, size_t cols, const real *a, ptrdiff_t acs, const
 {
     const bool flat = panel == TILE_COLS;
     const size_t wide = (flat ? ROW_VECS : PANEL_VECS) * VR_N;
+    const size_t block = pa_gemm_block(K);
     const bool far = flat && K > FAR / sizeof(real) / (cols + 1);
     for (size_t j = 0; j < cols; j += wide) {
         const int n = cols - j < wide ? (int)(cols - j) : (int)wide;
         const int vecs = (n + VR_N - 1) / VR_N;
         const real *bj = b + j / TILE_COLS * panel;
-        for (size_t k0 = 0; k0 < K; k0 += PA_GEMM_KC) {
-            const size_t k = K - k0 < PA_GEMM_KC ? K - k0 : PA_GEMM_KC;
+        for (size_t k0 = 0; k0 < K; k0 += block) {
+            const size_t k = K - k0 < block ? K - k0 : block;
             (far && vecs == ROW_VECS ? row_far : table[vecs - 1])(
                 k, a + (ptrdiff_t)k0 * acs, acs, bj + (ptrdiff_t)k0 * ldb, ldb, panel,
                 add || k0 > 0, c + j, n - (vecs - 1) * VR_N);

@@ -10,8 +10,9 @@ static void one_panel(size_t rows, int cols, size_t K, const real *a, size_t lda
     const size_t most = tile_aliases((ptrdiff_t)lda) ? TILE_LOW : TILE_ROWS;
     const size_t tiles = (rows + most - 1) / most;
     const int vecs = (cols + VR_N - 1) / VR_N;
-    for (size_t k0 = 0; k0 < K; k0 += PA_GEMM_KC) {
-        const size_t k = K - k0 < PA_GEMM_KC ? K - k0 : PA_GEMM_KC;
+    const size_t block = pa_gemm_block(K);
+    for (size_t k0 = 0; k0 < K; k0 += block) {
+        const size_t k = K - k0 < block ? K - k0 : block;
         for (size_t at = 0, i = 0; at < tiles; at++) {
             const size_t m = rows / tiles + (at < rows % tiles);
             tile_table[vecs - 1][m - 1](k, a + i * lda + k0, (ptrdiff_t)lda, 1,

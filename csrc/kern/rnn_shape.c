@@ -38,7 +38,7 @@ static bool named(const pa_op *op, const char *name)
 
 enum {
     PACK_STEPS = 4, /* from here on a packed factor is used often enough */
-    BLOCK_ROWS = PA_GEMM_KC,
+    BLOCK_ROWS = 256,
     JOINED_BYTES = 512 * 1024, /* of both kernels: half of a second-level cache */
 };
 

@@ -14,7 +14,7 @@
 #include "base/cpu.h"
 #include "base/pool.h"
 
-enum { KC = 256 };
+enum { KC = 400 };
 
 typedef struct pa_gemm_epilogue { /* kern/gemm.h declares one variant's functions */
     void (*run)(void *arg, size_t row, size_t rows, size_t col, size_t cols);
@@ -55,7 +55,7 @@ static void see(void *arg, size_t row, size_t rows, size_t col, size_t cols)
 static const size_t awkward[] = {0,   1,   2,   3,   4,   5,   6,   7,   8,   11,  13,
                                  14,  15,  16,  17,  23,  28,  29,  31,  32,  33,  43,
                                  61,  63,  64,  65,  71,  97,  99,  113, 127, 128, 129,
-                                 193, 255, 256, 257, 300, 511, 512, 513, 769};
+                                 193, 255, 256, 257, 300, 399, 400, 401, 513, 769, 801};
 
 static problem draw_problem(double max_work)
 {
@@ -189,9 +189,10 @@ static REAL NAME(element)(problem p, bool fused, const REAL *a, const REAL *b, R
                           size_t i, size_t j)
 {
     REAL sum = c0;
-    for (size_t k0 = 0; k0 < p.K; k0 += KC) {
+    const size_t blocks = (p.K + KC - 1) / KC, block = blocks ? (p.K - 1) / blocks + 1 : 1;
+    for (size_t k0 = 0; k0 < p.K; k0 += block) {
         REAL acc = 0;
-        for (size_t k = k0; k < p.K && k < k0 + KC; k++) {
+        for (size_t k = k0; k < p.K && k < k0 + block; k++) {
             const REAL x = p.ta ? a[k * p.lda + i] : a[i * p.lda + k];
             const REAL y = p.tb ? b[j * p.ldb + k] : b[k * p.ldb + j];
             if (fused) {
