@@ -56,42 +56,42 @@ typedef struct job {
     real *dz, *db;
 } job;
 
-/* dz of one vector of n lanes, stored if there is a slope. */
-PA_INLINE vr dz_of(const job *g, size_t at, int n)
-{
-    vr dy = n == VR_N ? vr_load(g->dy + at) : vr_load_n(g->dy + at, n);
-    if (!g->slope)
-        return dy;
-    vr s = n == VR_N ? vr_load(g->slope + at) : vr_load_n(g->slope + at, n);
-    dy = vr_mul(dy, s);
-    if (n == VR_N)
-        vr_store(g->dz + at, dy);
-    else
-        vr_store_n(g->dz + at, dy, n);
-    return dy;
-}
-
 /* The columns of `vecs` vectors from `col` on, the last of n lanes. */
 PA_INLINE void columns(const job *g, size_t col, const int vecs, int n)
 {
+    const size_t cols = g->cols; /* for all a compiler knows, dz may be *g */
+    const real *dy = g->dy + col, *slope = g->slope ? g->slope + col : NULL;
+    real *dz = slope ? g->dz + col : NULL;
     vr sum[VECS];
     for (int v = 0; v < vecs; v++)
         sum[v] = vr_zero();
-    for (size_t i0 = 0; i0 < g->rows; i0 += PA_GEMM_KC) {
-        const size_t end = g->rows - i0 < PA_GEMM_KC ? g->rows : i0 + PA_GEMM_KC;
+    for (size_t i = 0; i < g->rows; i += PA_GEMM_KC) {
+        size_t left = g->rows - i < PA_GEMM_KC ? g->rows - i : PA_GEMM_KC;
         vr acc[VECS];
         PA_UNROLL
         for (int v = 0; v < vecs; v++)
             acc[v] = vr_zero();
-        for (size_t i = i0; i < end; i++) {
+        for (; left > 0; left--, dy += cols) {
             PA_UNROLL
-            for (int v = 0; v < vecs; v++)
-                acc[v] = vr_add(acc[v], dz_of(g, i * g->cols + col + (size_t)(v * VR_N),
-                                              v == vecs - 1 ? n : VR_N));
+            for (int v = 0; v < vecs; v++) {
+                const bool whole = v < vecs - 1 || n == VR_N;
+                const int at = v * VR_N;
+                vr x = whole ? vr_load(dy + at) : vr_load_n(dy + at, n);
+                if (slope) {
+                    x = vr_mul(x, whole ? vr_load(slope + at) : vr_load_n(slope + at, n));
+                    if (whole)
+                        vr_store(dz + at, x);
+                    else
+                        vr_store_n(dz + at, x, n);
+                }
+                acc[v] = vr_add(acc[v], x);
+            }
+            slope += slope ? cols : 0;
+            dz += slope ? cols : 0;
         }
         PA_UNROLL
         for (int v = 0; v < vecs; v++)
-            sum[v] = i0 == 0 ? acc[v] : vr_add(sum[v], acc[v]);
+            sum[v] = i == 0 ? acc[v] : vr_add(sum[v], acc[v]);
     }
     if (!g->db)
         return;
