@@ -24,21 +24,53 @@ static void pack_rows(size_t k, int cols, const real *b, ptrdiff_t ldb, real *ds
 
 /* ---- rows of B are columns in memory ---------------------------------------------- */
 
+/* `tall` rows in blocks of `broad` columns, the last of which may cover some columns once
+ * more. */
+PA_INLINE void transpose_rows(const bool wide, size_t cols, const real *src,
+                              ptrdiff_t lds, real *dst, ptrdiff_t ldd)
+{
+    const size_t broad = wide ? VT_COLS : VT_PART;
+    for (;;) {
+        if (wide) {
+            vr col[VT_COLS];
+            vr_columns(src, lds, col);
+            for (int j = 0; j < VT_COLS; j++)
+                vr_store(dst + j * ldd, col[j]);
+        } else {
+            vr_transpose_part(src, lds, dst, ldd);
+        }
+        if (cols == broad)
+            return;
+        const size_t step = cols < 2 * broad ? cols - broad : broad;
+        cols -= step;
+        src += step;
+        dst += (ptrdiff_t)step * ldd;
+    }
+}
+
 void PA_(pa_gemm_transpose)(size_t rows, size_t cols, const real *src, ptrdiff_t lds,
                             real *dst, ptrdiff_t ldd)
 {
-    const size_t whole = rows - rows % VT_N;
-    for (size_t i = 0; i < whole; i += VT_N, src += VT_N * lds, dst += VT_N) {
-        size_t j = 0;
-        for (; j + VT_N <= cols; j += VT_N)
-            vr_transpose(src + j, lds, dst + (ptrdiff_t)j * ldd, ldd);
-        for (; j < cols; j++)
-            for (int n = 0; n < VT_N; n++)
-                dst[(ptrdiff_t)j * ldd + n] = src[(ptrdiff_t)j + n * lds];
+    const bool wide = rows >= VR_N && cols >= VT_COLS;
+    const size_t tall = wide ? VR_N : VT_N;
+    if (rows < tall || cols < VT_PART) {
+        for (size_t i = 0; i < rows; i++, src += lds, dst++)
+            for (size_t j = 0; j < cols; j++)
+                dst[(ptrdiff_t)j * ldd] = src[j];
+        return;
     }
-    for (size_t i = whole; i < rows; i++, src += lds, dst++)
-        for (size_t j = 0; j < cols; j++)
-            dst[(ptrdiff_t)j * ldd] = src[j];
+    for (;;) {
+        if (wide)
+            transpose_rows(true, cols, src, lds, dst, ldd);
+        else
+            transpose_rows(false, cols, src, lds, dst, ldd);
+        if (rows == tall)
+            return;
+        const size_t step = rows < 2 * tall ? rows - tall : tall;
+        rows -= step;
+        src += (ptrdiff_t)step * lds;
+        dst += step;
+    }
 }
 
 static void pack_columns(size_t k, int cols, const real *b, ptrdiff_t ldb, real *dst)
