@@ -95,7 +95,7 @@ SWITCHED = {
               "(PLANTED ? vr_gt(*top, v) : vr_ge(*top, v))", "test_images.py", POOLED, ""),
     # windows that take the second row's place for the first one's, and of an image with one
     # channel the right column's for the left one's
-    "window": ("kern/conv_window.c", "(k < 2 ? s.row : 0)", "(k < 2 || PLANTED ? s.row : 0)",
+    "window": ("kern/conv_window.c", "1 - (place[i] >> 1)", "1 - (PLANTED ? 0 : place[i] >> 1)",
                "test_images.py", WINDOWS, ""),
     "mark": ("kern/conv_grey_pool.c", "vr_sel(column, next, x)",
              "(PLANTED ? x : vr_sel(column, next, x))", "test_images.py", WINDOWS, ""),

@@ -197,6 +197,7 @@ static bool backward_image(const chunked *q, size_t b, bool first, real *own, re
     if (!w->dx)
         return first;
     real *dx = w->dx + b * in, *to = frame ? own + s->dframe : dx;
+    real *room = own + s->room + found_room(g);
     if (s->flips && !t.sparse && !t.d) {
         convolve_back(q, t.dz, own + s->dframe, dx);
         return first;
@@ -207,7 +208,7 @@ static bool backward_image(const chunked *q, size_t b, bool first, real *own, re
     else if (g->thin)
         PA_(pa_thin_dimage)(g, t.dz, w->scratch, to);
     else if (t.d)
-        PA_(pa_window_dimage)(g, t.d, t.place, w->scratch + s->stamps, frame, to);
+        PA_(pa_window_dimage)(g, t.d, t.place, w->scratch + s->stamps, frame, room, to);
     else if (t.sparse)
         PA_(pa_sparse_dimage)(g, t.dz, w->scratch, frame, to);
     else

@@ -13,30 +13,27 @@ enum {
 #endif
     PATCHES = 24 * 1024 / sizeof(real), /* reals: half of the first-level cache, */
     PACKED = 48 * 1024 / sizeof(real),  /* and all of it */
+    MANY = 8,                           /* bytes of a word */
 };
 
-static size_t wide_row(const pa_conv *g)
+/* Laid out: for each result and either column of a window the kernel's rows behind one of
+ * zeros; one more is behind them all. */
+static size_t packed_rows(const pa_conv *g)
 {
-    return in_vectors((g->kw + 1) * g->C);
-}
-
-/* Laid out: for either column of a window and each result the kernel's rows between two
- * of zeros. */
-static size_t packed_one(const pa_conv *g)
-{
-    return (g->kh + 2) * wide_row(g);
+    return 2 * g->O * (g->kh + 1) + 1;
 }
 
 size_t PA_(pa_window_packed)(const pa_conv *g)
 {
-    return 2 * g->O * packed_one(g);
+    return packed_rows(g) * in_vectors((g->kw + 1) * g->C);
 }
 
-/* Two loads in three cross a cache line when they begin at any pixel: the rows of the
- * image under each pixel of a row are laid out, aligned. */
+/* Two loads in three cross a cache line when they begin at any pixel: what lies under
+ * each pixel of a row is laid out, aligned, a strip of the kernel's columns after the
+ * other. */
 static size_t patches(const pa_conv *g)
 {
-    return g->Hp * g->OW * row_of(g);
+    return g->Hp * g->OW * least(row_of(g), MOST_VECS * VR_N);
 }
 
 size_t PA_(pa_window_room)(const pa_conv *g)
@@ -49,7 +46,7 @@ bool PA_(pa_window_fits)(const pa_conv *g)
     return g->groups == 1 && !g->thin && !g->grey && g->sh == 1 && g->sw == 1 &&
            g->dh == 1 && g->dw == 1 && g->kh <= MOST_ROWS && g->OH > 1 && g->OW > 1 &&
            (double)g->Hp * (double)g->OW * (double)row_of(g) <= PATCHES &&
-           2.0 * (double)g->O * (double)packed_one(g) <= PACKED;
+           (double)packed_rows(g) * (double)in_vectors((g->kw + 1) * g->C) <= PACKED;
 }
 
 bool PA_(pa_window_find)(const pa_conv *g, const real *dz, real *d, unsigned char *place)
@@ -81,32 +78,23 @@ bool PA_(pa_window_find)(const pa_conv *g, const real *dz, real *d, unsigned cha
 /* ---- gradient of the kernel ----------------------------------------------------------
  */
 
-/* `vecs` whole vectors under each pixel. */
-PA_INLINE void lay_rows(const pa_conv *g, const size_t vecs, const real *x, real *laid)
+/* `vecs` vectors of the image under each pixel, row below row, as far as it is readable:
+ * lanes behind the kernel's columns hold anything. laid: (OW, Hp, vecs VR_N). */
+PA_INLINE void lay(const pa_conv *g, const int vecs, const real *x, const real *end,
+                   real *laid)
 {
-    for (size_t i = 0; i < g->Hp; i++, x += g->Wp * g->C) {
+    for (size_t ox = g->OW; ox > 0; ox--, x += g->C) {
         const real *from = x;
-        for (size_t ox = g->OW; ox > 0; ox--, from += g->C)
-            for (size_t j = 0; j < vecs; j++, laid += VR_N)
-                vr_store(laid, vr_load(from + j * VR_N));
+        for (size_t i = g->Hp; i > 0; i--, from += g->Wp * g->C, laid += vecs * VR_N) {
+            if (end - from < vecs * VR_N) {
+                memcpy(laid, from, (size_t)(end - from) * sizeof *from);
+                continue;
+            }
+            PA_UNROLL
+            for (int j = 0; j < vecs; j++)
+                vr_store(laid + j * VR_N, vr_load(from + j * VR_N));
+        }
     }
-}
-
-/* laid: (Hp, OW, row_of); whole vectors are read if `slack`, and lanes behind a row hold
- * anything. */
-static void lay_patches(const pa_conv *g, const real *x, bool slack, real *laid)
-{
-    const size_t row = row_of(g), bytes = g->kw * g->C * sizeof *x;
-    if (slack && row == VR_N)
-        lay_rows(g, 1, x, laid);
-    else if (slack && row == 2 * VR_N)
-        lay_rows(g, 2, x, laid);
-    else if (slack)
-        lay_rows(g, row / VR_N, x, laid);
-    else
-        for (size_t i = 0; i < g->Hp; i++)
-            for (size_t ox = 0; ox < g->OW; ox++, laid += row)
-                memcpy(laid, x + (i * g->Wp + ox) * g->C, bytes);
 }
 
 /* From a window's first pixel to its places. at: (n). */
@@ -122,7 +110,7 @@ typedef struct strip {    /* one result's windows */
     size_t down, right;   /* and of what lies under them */
     const real *d, *x;    /* the image, laid out */
     const int32_t *at;    /* of a place in its window */
-    size_t next, row;     /* from row to row: of the image, of the sums */
+    size_t row;           /* from row to row of the sums */
     real *bias;           /* a vector of equal sums of d, or NULL */
 } strip;
 
@@ -135,7 +123,7 @@ PA_INLINE void gather(const int rows, const int vecs, const strip *s, real *sums
         for (int j = 0; j < vecs; j++)
             acc[i][j] = vr_zero();
     }
-    const size_t next = s->next, O = s->O;
+    const size_t O = s->O;
     const real *d = s->d;
     const int32_t *at = s->at;
     const size_t right = s->right, wide = s->wide;
@@ -146,7 +134,7 @@ PA_INLINE void gather(const int rows, const int vecs, const strip *s, real *sums
             const real *x = under + *at;
             sum = vr_add(sum, dk);
             PA_UNROLL
-            for (int i = 0; i < rows; i++, x += next) {
+            for (int i = 0; i < rows; i++, x += vecs * VR_N) {
                 PA_UNROLL
                 for (int j = 0; j < vecs; j++)
                     acc[i][j] = vr_fma(dk, vr_load(x + j * VR_N), acc[i][j]);
@@ -170,46 +158,81 @@ void PA_(pa_window_dkernel)(const pa_conv *g, const real *x, bool slack, const r
 {
     int32_t *at = (int32_t *)(void *)(room + patches(g));
     strip s = {.high = g->OH / 2, .wide = g->OW / 2, .O = g->O, .row = row_of(g)};
-    s.next = g->OW * s.row;
-    s.down = 2 * s.next;
-    s.right = 2 * s.row;
-    lay_patches(g, x, slack, room);
-    locate(s.high * s.wide * g->O, place, (int32_t)s.next, (int32_t)s.row, at);
-    for (size_t o = 0; o < g->O; o++, sums += sums_of_one(g))
-        for (size_t j = 0; j < s.row; j += MOST_VECS * VR_N) {
-            const size_t vecs = least(s.row - j, MOST_VECS * VR_N) / VR_N;
+    s.x = room;
+    const real *end = x + g->Hp * g->Wp * g->C + (slack ? PA_CONV_SLACK : 0);
+    for (size_t j = 0; j < s.row; j += MOST_VECS * VR_N) {
+        const size_t width = least(s.row - j, MOST_VECS * VR_N), vecs = width / VR_N;
+        if (vecs == 1)
+            lay(g, 1, x + j, end, room);
+        else
+            lay(g, MOST_VECS, x + j, end, room);
+        s.down = 2 * width;
+        s.right = 2 * g->Hp * width;
+        locate(s.high * s.wide * g->O, place, (int32_t)width, (int32_t)(g->Hp * width),
+               at);
+        for (size_t o = 0; o < g->O; o++) {
+            real *own = sums + o * sums_of_one(g);
             s.d = d + o;
             s.at = at + o;
-            s.x = room + j;
-            s.bias = j == 0 ? sums + g->kh * s.row : NULL;
-            gathers[vecs - 1][g->kh - 1](&s, sums + j);
+            s.bias = j == 0 ? own + g->kh * s.row : NULL;
+            gathers[vecs - 1][g->kh - 1](&s, own + j);
         }
+    }
 }
 
 /* ---- gradient of the image -----------------------------------------------------------
  */
 
+/* In strips of WIDE vectors of columns. */
 void PA_(pa_window_pack)(const pa_conv *g, const real *kernel, real *packed)
 {
-    const size_t N = g->kw * g->C, row = wide_row(g);
+    const size_t N = g->kw * g->C, all = N + g->C;
     memset(packed, 0, PA_(pa_window_packed)(g) * sizeof *packed);
-    for (size_t right = 0; right < 2; right++)
-        for (size_t o = 0; o < g->O; o++, packed += packed_one(g))
-            for (size_t ky = 0; ky < g->kh; ky++)
-                for (size_t k = 0; k < N; k++)
-                    packed[(1 + ky) * row + right * g->C + k] =
-                        kernel[(ky * N + k) * g->O + o];
+    for (size_t j = 0, width; j < all; j += width, packed += width) {
+        width = least(in_vectors(all - j), WIDE * VR_N);
+        for (size_t o = 0; o < g->O; o++)
+            for (size_t before = 0; before <= g->C; before += g->C) {
+                packed += width;
+                const size_t from = j > before ? j - before : 0;
+                const size_t end = j + width > before ? least(N, j + width - before) : 0;
+                for (size_t ky = 0; ky < g->kh; ky++, packed += width)
+                    for (size_t k = from; k < end; k++)
+                        packed[before + k - j] = kernel[(ky * N + k) * g->O + o];
+            }
+    }
 }
 
-typedef struct column {    /* of windows */
-    size_t n, O, one;      /* windows; results; from one's kernel to the next one's */
-    const real *d;         /* (O) */
-    const real *kernel[4]; /* by place */
-    const unsigned char *place;
-    size_t down;      /* from window to window, of d and place */
-    size_t row, next; /* from row to row: of the kernel, of dx */
-    int last;         /* lanes of the last vector, */
-    const real *end;  /* where nothing may be written behind it */
+/* Of the rows that are laid out for a result, the first for a place: those for the left
+ * column come before those for the right one, and one above the other. */
+static void find_rows(size_t n, const unsigned char *place, unsigned char rows,
+                      unsigned char *first)
+{
+    for (size_t i = 0; i < n; i++)
+        first[i] = (unsigned char)((place[i] & 1) * rows + 1 - (place[i] >> 1));
+    memset(first + n, 0, MANY);
+}
+
+/* MANY bytes in one load: an address that comes out of a load of its own holds up the
+ * loads behind it. */
+PA_INLINE uint64_t in_word(const unsigned char *bytes)
+{
+    uint64_t word;
+    memcpy(&word, bytes, MANY);
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
+    return word;
+}
+
+typedef struct column {         /* of windows */
+    size_t n, O;                /* windows; results */
+    const real *d;              /* (O) */
+    const real *kernel;         /* laid out */
+    const unsigned char *first; /* (O), find_rows */
+    size_t down;                /* from window to window, of d and first */
+    size_t next;                /* from row to row of dx */
+    int last;                   /* lanes of the last vector, */
+    const real *end;            /* where nothing may be written behind it */
 } column;
 
 PA_INLINE void add_row(const int vecs, const column *s, const vr *acc, real *to)
@@ -220,6 +243,18 @@ PA_INLINE void add_row(const int vecs, const column *s, const vr *acc, real *to)
             vr_store(to, vr_add(vr_load(to), acc[v]));
         else
             vr_store_n(to, vr_add(vr_load_n(to, s->last), acc[v]), s->last);
+    }
+}
+
+PA_INLINE void add_kernel(const int rows, const int vecs, real d, const real *w,
+                          vr (*acc)[WIDE])
+{
+    const vr dk = vr_set1(d);
+    PA_UNROLL
+    for (int i = 0; i < rows; i++, w += vecs * VR_N) {
+        PA_UNROLL
+        for (int v = 0; v < vecs; v++)
+            acc[i][v] = vr_fma(dk, vr_load(w + v * VR_N), acc[i][v]);
     }
 }
 
@@ -234,18 +269,16 @@ PA_INLINE void slide(const int rows, const int vecs, const column *s, real *dx)
         for (int v = 0; v < vecs; v++)
             acc[i][v] = vr_zero();
     }
-    const size_t row = s->row, O = s->O, next = s->next;
+    const size_t O = s->O, next = s->next;
     const real *d = s->d;
-    const unsigned char *place = s->place;
-    for (size_t k = s->n; k > 0; k--, d += s->down, place += s->down) {
-        for (size_t o = 0, at = 0; o < O; o++, at += s->one) {
-            const real *w = s->kernel[place[o]] + at;
-            const vr dk = vr_set1(d[o]);
-            PA_UNROLL
-            for (int i = 0; i < rows; i++, w += row) {
-                PA_UNROLL
-                for (int v = 0; v < vecs; v++)
-                    acc[i][v] = vr_fma(dk, vr_load(w + v * VR_N), acc[i][v]);
+    const unsigned char *first = s->first;
+    for (size_t k = s->n; k > 0; k--, d += s->down, first += s->down) {
+        const real *kernel = s->kernel;
+        for (size_t o = 0; o < O;) {
+            uint64_t word = in_word(first + o);
+            for (const size_t end = least(O, o + MANY); o < end; o++, word >>= 8) {
+                add_kernel(rows, vecs, d[o], kernel + (word & 0xff) * (vecs * VR_N), acc);
+                kernel += 2 * rows * vecs * VR_N;
             }
         }
         PA_UNROLL
@@ -285,21 +318,22 @@ static slide_kernel *const slides[WIDE][MOST_ROWS] = {BY_ROWS(1), BY_ROWS(2)};
 /* Lanes beyond a window's columns are 0: where something follows whole vectors are
  * added. */
 void PA_(pa_window_dimage)(const pa_conv *g, const real *d, const unsigned char *place,
-                           const real *packed, bool slack, real *dx)
+                           const real *packed, bool slack, real *room, real *dx)
 {
+    unsigned char *first = (unsigned char *)(void *)room;
     const size_t N = (g->kw + 1) * g->C, PW = g->OW / 2;
-    column s = {.n = g->OH / 2, .O = g->O, .one = packed_one(g), .row = wide_row(g)};
+    column s = {.n = g->OH / 2, .O = g->O};
     s.down = PW * g->O;
     s.next = g->Wp * g->C;
     s.end = dx + g->Hp * g->Wp * g->C + (slack ? PA_CONV_SLACK : 0);
-    for (size_t i = 0; i < PW; i++, d += g->O, place += g->O) {
+    find_rows(s.n * s.down, place, (unsigned char)(g->kh + 1), first);
+    for (size_t i = 0; i < PW; i++, d += g->O, first += g->O) {
         s.d = d;
-        s.place = place;
+        s.first = first;
         for (size_t j = 0; j < N; j += WIDE * VR_N) {
             const size_t cols = least(N - j, WIDE * VR_N), vecs = in_vectors(cols) / VR_N;
             s.last = (int)(cols - (vecs - 1) * VR_N);
-            for (size_t k = 0; k < 4; k++)
-                s.kernel[k] = packed + (k & 1) * g->O * s.one + (k < 2 ? s.row : 0) + j;
+            s.kernel = packed + packed_rows(g) * j;
             slides[vecs - 1][g->kh - 1](&s, dx + 2 * i * g->C + j);
         }
     }

@@ -31,13 +31,14 @@ size_t PA_(pa_window_room)(const pa_conv *g);
 /* kernel: (kh, kw, C, O). */
 void PA_(pa_window_pack)(const pa_conv *g, const real *kernel, real *packed);
 
-/* sums (conv_sums.h) += the gradients of kernel and bias. x: (Hp, Wp, C), readable for PA_CONV_SLACK
- * more if `slack`; d, place: as above. */
+/* sums (conv_sums.h) += the gradients of kernel and bias. x: (Hp, Wp, C), readable for
+ * PA_CONV_SLACK more if `slack`; d, place: as above. */
 void PA_(pa_window_dkernel)(const pa_conv *g, const real *x, bool slack, const real *d,
                             const unsigned char *place, real *room, real *sums);
 
-/* dx += the gradient. dx: (Hp, Wp, C), writable for PA_CONV_SLACK more if `slack`. */
+/* dx += the gradient. room: as for the kernel's; dx: (Hp, Wp, C), writable for
+ * PA_CONV_SLACK more if `slack`. */
 void PA_(pa_window_dimage)(const pa_conv *g, const real *d, const unsigned char *place,
-                           const real *packed, bool slack, real *dx);
+                           const real *packed, bool slack, real *room, real *dx);
 
 #endif
