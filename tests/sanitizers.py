@@ -1,11 +1,11 @@
 """The test suite on a build with AddressSanitizer and UndefinedBehaviorSanitizer.
 
-    python tests/sanitizers.py [--folder DIR] [--short] [test files]       about 20 minutes
+    python tests/sanitizers.py [--folder DIR] [test files]       the suite runs it, too
 
 Copies the tree, compiles it with gcc's sanitizers, preloads their libraries and runs each
-test file in a process of its own, so that a report ends that file alone. Prints a line for
-each; the exit status is the number of files that failed. --short: the files that the test
-suite itself runs. With --folder the build is kept there and used again.
+test file in a process of its own, so that a report ends that file alone, as many beside each
+other as there are cores. Prints a line for each; the exit status is the number of files that
+failed. With --folder the build is kept there and used again.
 
 Leaks are not looked for: Python itself leaves memory behind at its end. What a program
 writes beyond a value but inside its arena is not seen either; the same operators run on
@@ -20,10 +20,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from builds import compile_with, copy
+
+Done = subprocess.CompletedProcess[str]
 
 FLAGS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 # build other cores, look at the tree rather than at the core, start kernels of Jupyter, preload
@@ -32,12 +34,13 @@ LEFT_OUT = {"c_programs", "planted", "package", "notebooks", "sanitizers", "docs
             "static", "shapes", "parallel", "coverage", "allocations", "syscalls", "interrupts",
             "gil"}  # fmt: skip
 # these measure time, or memory, of which the sanitizers' malloc keeps what was freed for a while
+# and the core keeps no buffers for the next tape
 ALSO_LEFT_OUT = ("test_training.py::test_ctrl_c", "test_memory.py::test_a_leak_is_found",
                  "test_memory.py::test_a_leak_in_what_is_registered_is_found",
-                 "test_memory.py::test_a_process_")  # fmt: skip
-SHORT = ("autodiff", "bad_input", "copies", "feedback", "finite", "functional", "health",
-         "images", "losses", "metrics", "optimizers", "recurrent", "saving")  # fmt: skip
-PARTS = {"ops": "test_layouts_give", "ufuncs": "size_and_layout and float32"}  # of long files
+                 "test_memory.py::test_a_process_",
+                 "test_memory.py::test_a_tape_s_buffers_")  # fmt: skip
+# the longest files, which are begun first
+LONG = ["training", "ops", "ufuncs", "processes", "memory", "resume", "recurrent"]
 
 
 def libraries() -> str | None:
@@ -66,8 +69,15 @@ def environment(tree: Path) -> dict[str, str]:
     }
 
 
-def run_file(tree: Path, path: Path, *more: str) -> subprocess.CompletedProcess[str]:
+def names() -> list[str]:
+    """Of the test files, in the order in which they are begun."""
+    found = {p.stem[5:] for p in Path(__file__).parent.glob("test_*.py")} - LEFT_OUT
+    return [*LONG, *sorted(found - set(LONG))]
+
+
+def run_file(tree: Path, name: str, *more: str) -> Done:
     """Output not captured by pytest, so that a report is not lost with the process."""
+    path = tree / "tests" / f"test_{name}.py"
     skipped = [f"--deselect={path.parent.name}/{name}" for name in ALSO_LEFT_OUT]
     words = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", *skipped, *more,
              str(path)]  # fmt: skip
@@ -75,11 +85,18 @@ def run_file(tree: Path, path: Path, *more: str) -> subprocess.CompletedProcess[
                           timeout=1800, check=False)  # fmt: skip
 
 
+def run_all(tree: Path, names: list[str]) -> dict[str, Future[Done]]:
+    """What each file gives, when it is done."""
+    pool = ThreadPoolExecutor(os.cpu_count())
+    found = {name: pool.submit(run_file, tree, name) for name in names}
+    pool.shutdown(wait=False)
+    return found
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path)
-    parser.add_argument("--short", action="store_true")
-    parser.add_argument("files", nargs="*")
+    parser.add_argument("files", nargs="*", help="autodiff, ops ...")
     args = parser.parse_args()
     if libraries() is None:
         raise SystemExit("sanitizers: needs gcc with libasan and libubsan")
@@ -88,15 +105,10 @@ def main() -> int:
         tree = (args.folder or Path(temporary)).resolve()
         copy(tree)
         compile_with(tree, FLAGS)
-        names = args.files or ((*SHORT, *PARTS) if args.short else sorted(
-            p.stem[5:] for p in (tree / "tests").glob("test_*.py") if p.stem[5:] not in LEFT_OUT
-        ))  # fmt: skip
-        for name in names:
-            begun = time.monotonic()
-            part = ("-k", PARTS[name]) if args.short and name in PARTS else ()
-            done = run_file(tree, tree / "tests" / f"test_{name}.py", *part)
+        for name, future in run_all(tree, args.files or names()).items():
+            done = future.result()
             lines = done.stdout.strip().splitlines()
-            print(f"{name:14} {time.monotonic() - begun:5.0f} s  {lines[-1] if lines else ''}")
+            print(f"{name:16} {lines[-1] if lines else ''}", flush=True)
             if done.returncode:
                 failed += 1
                 print(done.stdout[-2000:] + done.stderr[-6000:])

@@ -1,5 +1,4 @@
-"""A part of the suite under ASan and UBSan (tests/sanitizers.py runs all of it), and a
-proof that an access beyond an array would be seen."""
+"""The suite under ASan and UBSan, and a proof that an access beyond an array would be seen."""
 
 from __future__ import annotations
 
@@ -23,10 +22,17 @@ def tree(tmp_path_factory):
     return tree
 
 
-@pytest.mark.parametrize("name", [*sanitizers.SHORT, *sanitizers.PARTS])
-def test_nothing_is_reported(tree, name):
-    part = ("-k", sanitizers.PARTS[name]) if name in sanitizers.PARTS else ()
-    done = sanitizers.run_file(tree, tree / "tests" / f"test_{name}.py", "-x", *part)
+@pytest.fixture(scope="module")
+def runs(tree, request):
+    """Only of the files that are asked for."""
+    asked = {item.callspec.params["name"] for item in request.session.items
+             if item.fspath == request.fspath and hasattr(item, "callspec")}  # fmt: skip
+    return sanitizers.run_all(tree, [name for name in sanitizers.names() if name in asked])
+
+
+@pytest.mark.parametrize("name", sanitizers.names())
+def test_nothing_is_reported(runs, name):
+    done = runs[name].result()
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
 
 
@@ -38,6 +44,6 @@ def test_a_read_beyond_an_array_is_reported(tree):
     assert wrong != text
     path.write_text(wrong)
     compile_with(tree, sanitizers.FLAGS)
-    done = sanitizers.run_file(tree, tree / "tests" / "test_ops.py", "-k", "saturated")
+    done = sanitizers.run_file(tree, "ops", "-k", "saturated")
     assert done.returncode != 0
     assert "ERROR: AddressSanitizer" in done.stderr, done.stderr[-3000:]
