@@ -80,8 +80,9 @@ pa_status pa_graph_apply(pa_graph *g, const char *op, int n_in, const int *in, i
                          const pa_arg *args, int *out, pa_error *err);
 
 /* Records the backward passes that give the gradients of sum(target * seed) in n sources:
- * grad[i] is a value, or -1 where the target does not depend on the source. Only the calls
- * [first, last) are walked; last -1 means up to now. They have no gradients themselves. */
+ * grad[i] is a value, or -1 where the target does not depend on the source. Only the
+ * calls [first, last) are walked; last -1 means up to now. They have no gradients
+ * themselves. */
 pa_status pa_graph_gradient(pa_graph *g, int target, int seed, int n, const int *sources,
                             int first, int last, int *grad, pa_error *err);
 
@@ -154,8 +155,8 @@ pa_tensor *pa_program_input(pa_program *p, int i); /* fill ->data, in the arena 
 void pa_program_bind(pa_program *p, int i,
                      const void *data); /* NULL: back to the arena */
 const pa_tensor *pa_program_output(const pa_program *p, int i); /* out, then wrt */
-/* Shall output i be written to `data` (NULL: to the arena again)? False: it is an input, a
- * parameter, or another output that is bound, and has to be copied. */
+/* Shall output i be written to `data` (NULL: to the arena again)? False: it is an input,
+ * a parameter, or another output that is bound, and has to be copied. */
 bool pa_program_bind_output(pa_program *p, int i, void *data);
 double pa_program_loss(const pa_program *p);
 size_t pa_program_bytes(const pa_program *p); /* of the arena */
@@ -205,10 +206,10 @@ typedef struct pa_loop_args {
     void *const *results; /* per output: (rows, ...) array that receives it, or NULL */
     int64_t *done;        /* steps finished; written during the run; may be NULL */
     int64_t *updates;     /* the optimizer's count of steps: goes up with each; or NULL */
-    int64_t watch_every;  /* batches whose number is a multiple of it are looked at; 0: none */
+    int64_t watch_every;  /* of so many batches one is looked at; 0: none */
     int n_watched;        /* gradients */
     const pa_tensor *watched;
-    double *squares; /* (n_watched + 2,): adds each one's sum of squares, 1, and the rows */
+    double *squares; /* (n_watched + 2,): adds sums of squares, 1, and the rows */
 } pa_loop_args;
 
 /* PA_EINTR: the thread's watch said stop; `done` steps are whole, no further one is. */

@@ -46,7 +46,8 @@ static const pa_node *only_for_next(const pa_graph *g, int value, const bool *ke
             if (g->node[k].out[i] == value)
                 maker = &g->node[k];
         for (int i = 0; i < g->node[k].call.n_in; i++)
-            readers += g->node[k].in[i] == value && g->node[k].call.op->kind != PA_KIND_METRIC;
+            readers +=
+                g->node[k].in[i] == value && g->node[k].call.op->kind != PA_KIND_METRIC;
     }
     return readers == 1 && !kept[value] ? maker : NULL;
 }

@@ -104,12 +104,12 @@ pa_status pa_steps_forward(pa_steps *s, pa_graph *g, int n, const int *wanted,
                            pa_error *err);
 /* grad[v] for every value that existed on entry: its gradient's value, or -1. `seed` is a
  * value of the target's shape; `wants` marks the values whose gradient is wanted. Only
- * the nodes [first, last) are walked: what others made counts as given. s NULL: the passes
- * become nodes of the graph, as if they had been recorded. */
+ * the nodes [first, last) are walked: what others made counts as given. s NULL: the
+ * passes become nodes of the graph, as if they had been recorded. */
 pa_status pa_steps_backward(pa_steps *s, pa_graph *g, int target, int seed,
                             const bool *wants, int first, int last, int *grad,
                             pa_error *err);
-/* The same for n sources: grad[i] is the gradient in sources[i]. `last` -1: the latest. */
+/* The same for n sources; grad[i] is the gradient in sources[i]. last -1: up to now. */
 pa_status pa_steps_gradient(pa_steps *s, pa_graph *g, int target, int seed, int n,
                             const int *sources, int first, int last, int *grad,
                             pa_error *err);

@@ -15,5 +15,5 @@ static const pa_op *const ops[] = {
 #define PA_STR(x)  PA_STR_(x)
 
 extern const pa_table PA_(pa_table);
-const pa_table PA_(pa_table) = {
-    PA_STR(PA_ISA), PA_REAL, (int)(sizeof ops / sizeof ops[0]), ops, PA_(pa_largest)};
+const pa_table PA_(pa_table) = {PA_STR(PA_ISA), PA_REAL,
+                                (int)(sizeof ops / sizeof ops[0]), ops, PA_(pa_largest)};

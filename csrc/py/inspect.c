@@ -87,8 +87,8 @@ static PyObject *backward_pass(const pa_node *node, const pa_node *of)
         if (node->din[i] >= 0)
             out[n_out++] = node->din[i];
     }
-    return Py_BuildValue("(sNN{ss})", node->call.op->name, ids(n_in, in),
-                         ids(n_out, out), "of", of->call.op->name);
+    return Py_BuildValue("(sNN{ss})", node->call.op->name, ids(n_in, in), ids(n_out, out),
+                         "of", of->call.op->name);
 }
 
 PyObject *pa_py_owner_node(PyObject *o, PyObject *index)

@@ -1,5 +1,5 @@
-/* operators.c - the parts of the module that are about operators: what there is (op_names,
- * op_info), applying one by name (apply), and the types of the files beside it. */
+/* operators.c - the parts of the module that are about operators: what there is, applying
+ * one by name (apply), and the types of the files beside it. */
 #include "py/objects.h"
 
 #include <math.h>

@@ -228,11 +228,11 @@ static PyObject *gradients(pa_py_graph *self, const walk *w, const void *seed,
 {
     const int target = ((pa_py_value *)w->target)->id;
     pa_error err;
-    pa_status status =
-        self->graph ? pa_graph_gradient(self->graph, target, seed_id, n, source, w->first,
-                                        w->last, grad, &err)
-                    : pa_tape_gradient(self->tape, target, seed, n, source, w->first,
-                                       w->last, grad, &err);
+    pa_status status = self->graph
+                           ? pa_graph_gradient(self->graph, target, seed_id, n, source,
+                                               w->first, w->last, grad, &err)
+                           : pa_tape_gradient(self->tape, target, seed, n, source,
+                                              w->first, w->last, grad, &err);
     if (status)
         return pa_py_raise(status, &err);
     PyObject *result = PyTuple_New(n);

@@ -274,7 +274,8 @@ static void refuses_second_gradients(const pa_lib *lib)
     CHECK(!pa_graph_apply(g, "sum", 1, grad, 0, NULL, &loss, &err));
     REFUSED(pa_graph_gradient(g, loss, seed, 1, &x, 0, -1, grad, &err), PA_EVALUE,
             "through 'square' has no rule");
-    /* one that nobody asks for is no obstacle: beside the way, behind it, or of a constant */
+    /* one that nobody asks for is no obstacle: beside the way, behind it, or of a
+     * constant */
     CHECK(!pa_graph_apply(g, "sum", 1, &x, 0, NULL, &loss, &err));
     CHECK(!pa_graph_gradient(g, loss, seed, 1, &x, 0, -1, grad, &err));
     CHECK(!pa_graph_apply(g, "multiply", 2, (int[]){x, seed}, 0, NULL, &y, &err));
