@@ -99,6 +99,10 @@ static inline int64_t pa_nanoseconds(void)
     QueryPerformanceFrequency(&hertz);
     return (int64_t)((double)now.QuadPart * 1e9 / (double)hertz.QuadPart);
 }
+static inline int64_t pa_nanoseconds_about(void)
+{
+    return (int64_t)GetTickCount64() * 1000000;
+}
 
 #else
 
@@ -186,6 +190,17 @@ static inline int64_t pa_nanoseconds(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+/* Some milliseconds late, and some nanoseconds away instead of some dozen: another clock. */
+static inline int64_t pa_nanoseconds_about(void)
+{
+#ifdef CLOCK_MONOTONIC_COARSE
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+#else
+    return pa_nanoseconds();
+#endif
 }
 #endif
 

@@ -15,7 +15,7 @@ void pa_watch_init(pa_watch *w, bool (*look)(void *), void *arg, bool in_pool)
     *w = (pa_watch){.look = look,
                     .arg = arg,
                     .in_pool = in_pool,
-                    .next = pa_nanoseconds() + LOOK_EVERY,
+                    .next = pa_nanoseconds_about() + LOOK_EVERY,
                     .fpu = pa_fpu_get(),
                     .owner = &current};
 }
@@ -41,7 +41,7 @@ bool pa_watch_stops(pa_watch *w)
 {
     if (!w || pa_atomic_get(&w->stopped))
         return w != NULL;
-    if (w->owner != &current || pa_nanoseconds() < w->next)
+    if (w->owner != &current || pa_nanoseconds_about() < w->next)
         return false;
     const pa_fpu here = pa_fpu_get();
     pa_fpu_set(w->fpu);
@@ -50,6 +50,6 @@ bool pa_watch_stops(pa_watch *w)
     pa_watch_set(w);
     pa_fpu_set(here);
     pa_atomic_set(&w->stopped, stop);
-    w->next = pa_nanoseconds() + LOOK_EVERY;
+    w->next = pa_nanoseconds_about() + LOOK_EVERY;
     return stop;
 }
