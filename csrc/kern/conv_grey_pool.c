@@ -182,7 +182,7 @@ static size_t half(const pa_conv *g)
 
 static size_t d_row(const pa_conv *g)
 {
-    return vectors(g) * VR_N + VT_N;
+    return vectors(g) * VR_N;
 }
 
 size_t PA_(pa_grey_window_room)(const pa_conv *g)
@@ -190,7 +190,7 @@ size_t PA_(pa_grey_window_room)(const pa_conv *g)
     return 2 * half(g) + MOST * down(g) * d_row(g) + 2 * MOST * strip(g);
 }
 
-typedef struct walk {  /* windows over a row of the kernel */
+typedef struct walk {  /* windows over some columns of the kernel */
     size_t rows, vecs; /* of windows */
     const real *x[2];  /* columns under every second place, from the first, the next */
     size_t row;        /* from one of the image's rows to the next */
@@ -200,55 +200,64 @@ typedef struct walk {  /* windows over a row of the kernel */
     size_t mark_row;
 } walk;
 
-PA_INLINE void gather(const int high, const int wide, const walk *t, size_t one,
-                      real *sums)
+/* Adds what a row of windows gives; x as in walk, under their first row. */
+PA_INLINE void gather_row(const int high, const int wide, const walk *t,
+                          const real *const *x, const real *d, const unsigned char *mark,
+                          vr (*acc)[TAPS])
 {
-    vr acc[GROUP][TAPS];
-    PA_UNROLL
-    for (int o = 0; o < high; o++) {
-        PA_UNROLL
-        for (int k = 0; k < wide; k++)
-            acc[o][k] = vr_zero();
-    }
     const size_t vecs = t->vecs, below = t->row, apart = t->apart;
-    const real *x0 = t->x[0], *x1 = t->x[1], *d = t->d;
-    const unsigned char *mark = t->mark;
-    for (size_t i = t->rows; i > 0; i--) {
-        for (size_t v = 0; v < vecs; v++) {
-            vr upper[TAPS + 1], lower[TAPS + 1];
+    for (size_t v = 0; v < vecs; v++) {
+        vr upper[TAPS + 1], lower[TAPS + 1];
+        PA_UNROLL
+        for (int k = 0; k <= wide; k++) {
+            const real *from = x[k % 2] + v * VR_N + k / 2;
+            upper[k] = vr_keep(vr_load(from));
+            lower[k] = vr_keep(vr_load(from + below));
+        }
+        PA_UNROLL
+        for (int o = 0; o < high; o++) {
+            vrm column, row;
+            get_mark(mark + ((size_t)o * vecs + v) * MARK, &column, &row);
+            const vr dz = vr_load(d + (size_t)o * apart + v * VR_N);
+            vr here = vr_sel(row, lower[0], upper[0]);
             PA_UNROLL
-            for (int k = 0; k <= wide; k++) {
-                const real *x = (k % 2 ? x1 : x0) + v * VR_N + k / 2;
-                upper[k] = vr_keep(vr_load(x));
-                lower[k] = vr_keep(vr_load(x + below));
-            }
-            PA_UNROLL
-            for (int o = 0; o < high; o++) {
-                vrm column, row;
-                get_mark(mark + ((size_t)o * vecs + v) * MARK, &column, &row);
-                const vr dz = vr_load(d + (size_t)o * apart + v * VR_N);
-                vr x = vr_sel(row, lower[0], upper[0]);
-                PA_UNROLL
-                for (int k = 0; k < wide; k++) {
-                    const vr next = vr_sel(row, lower[k + 1], upper[k + 1]);
-                    acc[o][k] = vr_fma(dz, vr_sel(column, next, x), acc[o][k]);
-                    x = next;
-                }
+            for (int k = 0; k < wide; k++) {
+                const vr next = vr_sel(row, lower[k + 1], upper[k + 1]);
+                acc[o][k] = vr_fma(dz, vr_sel(column, next, here), acc[o][k]);
+                here = next;
             }
         }
-        x0 += 2 * below;
-        x1 += 2 * below;
-        d += t->d_row;
-        mark += t->mark_row;
     }
-    add_group(high, wide, acc, one, sums);
 }
 
-typedef void gather_kernel(const walk *t, size_t one, real *sums);
+/* `kh` rows of the kernel, kw places from one to the next. */
+PA_INLINE void gather(const int high, const int wide, const walk *t, size_t kh, size_t kw,
+                      size_t one, real *sums)
+{
+    for (size_t ky = 0; ky < kh; ky++, sums += kw * VR_N) {
+        vr acc[GROUP][TAPS];
+        PA_UNROLL
+        for (int o = 0; o < high; o++) {
+            PA_UNROLL
+            for (int k = 0; k < wide; k++)
+                acc[o][k] = vr_zero();
+        }
+        for (size_t i = 0; i < t->rows; i++) {
+            const size_t at = (ky + 2 * i) * t->row;
+            const real *x[] = {t->x[0] + at, t->x[1] + at};
+            gather_row(high, wide, t, x, t->d + i * t->d_row, t->mark + i * t->mark_row,
+                       acc);
+        }
+        add_group(high, wide, acc, one, sums);
+    }
+}
+
+typedef void gather_kernel(const walk *t, size_t kh, size_t kw, size_t one, real *sums);
 #define GATHER(high, wide)                                                               \
-    static void gather_##high##x##wide(const walk *t, size_t one, real *sums)            \
+    static void gather_##high##x##wide(const walk *t, size_t kh, size_t kw, size_t one,  \
+                                       real *sums)                                       \
     {                                                                                    \
-        gather(high, wide, t, one, sums);                                                \
+        gather(high, wide, t, kh, kw, one, sums);                                        \
     }
 EACH_GROUP(GATHER)
 static gather_kernel *const gathers[GROUP][TAPS] = BY_GROUP(gather);
@@ -308,14 +317,12 @@ void PA_(pa_grey_windows)(const pa_conv *g, const real *x, const real *d,
         high = g->O - o < GROUP ? g->O - o : GROUP;
         t.d = planes + o * t.apart;
         t.mark = mark + o * t.vecs * MARK;
-        for (size_t ky = 0; ky < g->kh; ky++)
-            for (size_t kx = 0, wide; kx < g->kw; kx += wide) {
-                wide = g->kw - kx < TAPS ? g->kw - kx : TAPS;
-                const real *halves[] = {room + ky * t.row, room + half(g) + ky * t.row};
-                t.x[0] = halves[kx % 2] + kx / 2;
-                t.x[1] = halves[(kx + 1) % 2] + (kx + 1) / 2;
-                gathers[high - 1][wide - 1](&t, one,
-                                            sums + o * one + (ky * g->kw + kx) * VR_N);
-            }
+        for (size_t kx = 0, wide; kx < g->kw; kx += wide) {
+            wide = g->kw - kx < TAPS ? g->kw - kx : TAPS;
+            t.x[0] = room + kx % 2 * half(g) + kx / 2;
+            t.x[1] = room + (kx + 1) % 2 * half(g) + (kx + 1) / 2;
+            gathers[high - 1][wide - 1](&t, g->kh, g->kw, one,
+                                        sums + o * one + kx * VR_N);
+        }
     }
 }
