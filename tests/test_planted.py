@@ -86,19 +86,22 @@ SWITCHED = {
     "column": ("kern/conv_sparse.c", "oy < g->OH && o < s->O", "oy + !!PLANTED < g->OH && o < s->O",
                "test_images.py", "test_gradients_where_few_places_of_dz_are_not_zero", ""),
     # max-pooling whose gradient goes to the last of the largest: by itself, and inside a
-    # convolution's call
+    # convolution's call, there also to the wrong column or to what relu has made 0
     "last": ("ops/max_pool2d.c", "const vrm lost = vr_ne(top, top);",
              f"const vrm lost = vr_ne(top, top); {LAST}", "test_ops.py", GRADIENT, "max_pool2d"),
-    "place": ("kern/conv_pool.c", "vr_gt(v, top)", "(PLANTED ? vr_le(top, v) : vr_gt(v, top))",
-              "test_images.py", POOLED, ""),
-    "plane": ("kern/conv_grey_pool.c", "vr_ge(*top, v)",
+    "place": ("kern/conv_pool.h", "vr_ge(*top, v)",
               "(PLANTED ? vr_gt(*top, v) : vr_ge(*top, v))", "test_images.py", POOLED, ""),
+    "plane": ("kern/conv_grey_pool.c", "{vr_even(a, b), vr_odd(a, b),",
+              "{PLANTED ? vr_odd(a, b) : vr_even(a, b), PLANTED ? vr_even(a, b) : vr_odd(a, b),",
+              "test_images.py", POOLED, ""),
+    "relu": ("kern/conv_pool.h", "top = vr_max(vr_zero(), top);",
+             "top = PLANTED ? top : vr_max(vr_zero(), top);", "test_images.py", POOLED, ""),
     # windows that take the second row's place for the first one's, and of an image with one
     # channel the right column's for the left one's
     "window": ("kern/conv_window.c", "1 - (place[i] >> 1)", "1 - (PLANTED ? 0 : place[i] >> 1)",
                "test_images.py", WINDOWS, ""),
-    "mark": ("kern/conv_grey_pool.c", "vr_sel(column, next, x)",
-             "(PLANTED ? x : vr_sel(column, next, x))", "test_images.py", WINDOWS, ""),
+    "mark": ("kern/conv_grey_pool.c", "vr_sel(column, next, here)",
+             "(PLANTED ? here : vr_sel(column, next, here))", "test_images.py", WINDOWS, ""),
     # offsets of 20 bits: in a ufunc, a sum, the rows of a batch, the sizes in a file
     "ufunc": ("py/ufunc.c", "args[k] + at * steps[k];\n        run_piece(",
               "args[k] + (PLANTED ? at & 0xfffff : at) * steps[k];\n        run_piece(",

@@ -1,6 +1,7 @@
 #include "kern/conv_grey.h"
 
 #include "kern/conv_grey_room.h"
+#include "kern/conv_pool.h"
 #include "simd/bits.h"
 #include "simd/keep.h"
 #include "simd/zip.h"
@@ -68,14 +69,6 @@ void PA_(pa_grey_mark)(const pa_conv *g, const unsigned char *place, unsigned ch
 /* ---- forward -------------------------------------------------------------------------
  */
 
-/* *top = the larger, v if it is or if it is the first NaN; whether it is v. */
-PA_INLINE vrm meet(vr v, vr *top)
-{
-    const vrm more = vrm_and(vrm_not(vr_ge(*top, v)), vr_eq(*top, *top));
-    *top = vr_sel(more, v, *top);
-    return more;
-}
-
 /* A row of windows of every plane, `apart` from each other, into rows; with relu their
  * largest as it leaves them. */
 PA_INLINE void pool_rows(const pa_conv *g, const bool relu, const real *z, real *rows,
@@ -87,17 +80,9 @@ PA_INLINE void pool_rows(const pa_conv *g, const bool relu, const real *z, real 
             const real *p = z + 2 * j;
             const vr a = vr_load(p), b = vr_load(p + VR_N);
             const vr c = vr_load(p + below), d = vr_load(p + below + VR_N);
-            vr top = vr_even(a, b), low = vr_even(c, d);
-            const vrm right = meet(vr_odd(a, b), &top);
-            const vrm low_right = meet(vr_odd(c, d), &low);
-            vrm row = meet(low, &top);
-            vrm column = vrm_or(vrm_and(row, low_right), vrm_and(vrm_not(row), right));
-            if (relu) { /* where all of them are 0: the first */
-                const vrm some = vrm_not(vr_le(top, vr_zero()));
-                row = vrm_and(row, some);
-                column = vrm_and(column, some);
-                top = vr_add(vr_max(vr_zero(), top), vr_zero());
-            }
+            const vr v[] = {vr_even(a, b), vr_odd(a, b), vr_even(c, d), vr_odd(c, d)};
+            vrm row, column;
+            const vr top = pa_pool_four(relu, v, &row, &column);
             vr_store(rows + j, top);
             if (mark) {
                 set_mark(mark, column, row);

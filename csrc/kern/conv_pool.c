@@ -3,36 +3,41 @@
 #include "simd/simd.h"
 
 /* One window, VR_N channels of it: the largest and, in reals, its place. */
-PA_INLINE vr largest(const pa_conv *g, size_t ph, size_t pw, const real *z, vr *place)
+PA_INLINE vr largest(const pa_conv *g, const bool relu, const real *z, vr *place)
 {
     const size_t row = g->OW * g->O;
     vr top = vr_load(z), at = vr_zero(), number = vr_zero();
     const vr one = vr_set1(1);
-    for (size_t i = 0; i < ph; i++, z += row)
-        for (size_t j = 0; j < pw; j++) {
-            const vr v = vr_load(z + j * g->O);
-            const vrm more = vrm_or(vr_gt(v, top), vrm_and(vr_ne(v, v), vr_eq(top, top)));
-            top = vr_sel(more, v, top);
-            at = vr_sel(more, number, at);
+    if (relu) /* not of the others, which are then no larger */
+        top = vr_max(vr_zero(), top);
+    for (size_t i = 0; i < g->ph; i++, z += row)
+        for (size_t j = 0; j < g->pw; j++) {
+            at = vr_sel(pa_pool_meet(vr_load(z + j * g->O), &top), number, at);
             number = vr_add(number, one);
         }
     *place = at;
+    return relu ? vr_add(top, vr_zero()) : top;
+}
+
+PA_INLINE vr largest_of_four(const pa_conv *g, const bool relu, const real *z, vr *place)
+{
+    const real *low = z + g->OW * g->O;
+    const vr v[] = {vr_load(z), vr_load(z + g->O), vr_load(low), vr_load(low + g->O)};
+    vrm row, column;
+    const vr top = pa_pool_four(relu, v, &row, &column), zero = vr_zero();
+    *place = vr_add(vr_sel(row, vr_set1(2), zero), vr_sel(column, vr_set1(1), zero));
     return top;
 }
 
 /* Windows come in the order of memory, so that a vector may run on into what the next
  * ones will write; only the end of y is cut. */
-PA_INLINE void pool_row(const pa_conv *g, size_t ph, size_t pw, bool relu, const real *z,
+PA_INLINE void pool_row(const pa_conv *g, const bool four, const bool relu, const real *z,
                         real *y, const real *end, real *room)
 {
-    for (size_t x = 0; x < g->PW; x++, y += g->O, room += g->O)
+    for (size_t x = 0; x < g->PW; x++, y += g->O, room += g->O, z += g->pw * g->O)
         for (size_t c = 0; c < g->O; c += VR_N) {
             vr at;
-            vr top = largest(g, ph, pw, z + x * pw * g->O + c, &at);
-            if (relu) { /* where all of them are 0: the first */
-                at = vr_sel(vr_le(top, vr_zero()), vr_zero(), at);
-                top = vr_add(vr_max(vr_zero(), top), vr_zero());
-            }
+            const vr top = (four ? largest_of_four : largest)(g, relu, z + c, &at);
             if (end - (y + c) >= VR_N)
                 vr_store(y + c, top);
             else
@@ -48,9 +53,9 @@ void PA_(pa_conv_pool)(const pa_conv *g, bool relu, const real *z, real *y,
     const real *end = y + g->PH * n;
     for (size_t i = 0; i < g->PH; i++, z += g->ph * g->OW * g->O, y += n) {
         if (pools_by_two(g))
-            pool_row(g, 2, 2, relu, z, y, end, room);
+            pool_row(g, true, relu, z, y, end, room);
         else
-            pool_row(g, g->ph, g->pw, relu, z, y, end, room);
+            pool_row(g, false, relu, z, y, end, room);
         for (size_t k = 0; place && k < n; k++)
             *place++ = (unsigned char)room[k];
     }
