@@ -51,6 +51,7 @@ except ImportError:
 
 SECONDS, MEMORY = 1.0, 16 << 20
 PER_MODEL = 400  # one description for so many files of arrays
+AT_ONCE = 250_000  # inputs of one process
 
 NUMBERS = ["0", "1", "2", "3", "4", "8", "7", "-1", "-0", "00", "01", "1.0", "1e3", "1E400", "0.5",
            "2147483647", "2147483648", "4294967295", "4294967296", "4294967297",
@@ -508,12 +509,14 @@ def work(seed, inputs, keep=False):
 
 
 def deal(inputs, seed, jobs, keep):
-    """The same in several processes: [(kinds, slowest, wrong, memory, kept)]."""
-    from concurrent.futures import ProcessPoolExecutor
+    """The same in several processes: [(kinds, slowest, wrong, memory, kept)]. None makes more
+    than AT_ONCE inputs: the safetensors package ends a process whose memory is in pieces."""
+    from multiprocessing import Pool
 
-    with ProcessPoolExecutor(jobs) as pool:
-        shares = [(f"{seed} {j}", inputs // jobs + (j < inputs % jobs), keep) for j in range(jobs)]
-        return list(pool.map(share, shares))
+    parts = -(-inputs // AT_ONCE)
+    shares = [(f"{seed} {j}", inputs // parts + (j < inputs % parts), keep) for j in range(parts)]
+    with Pool(jobs, maxtasksperchild=1) as pool:
+        return pool.map(share, shares, chunksize=1)
 
 
 def share(args):
