@@ -513,7 +513,7 @@ def deal(inputs, seed, jobs, keep):
     than AT_ONCE inputs: the safetensors package ends a process whose memory is in pieces."""
     from multiprocessing import Pool
 
-    parts = -(-inputs // AT_ONCE)
+    parts = max(jobs, -(-inputs // AT_ONCE))
     shares = [(f"{seed} {j}", inputs // parts + (j < inputs % parts), keep) for j in range(parts)]
     with Pool(jobs, maxtasksperchild=1) as pool:
         return pool.map(share, shares, chunksize=1)
