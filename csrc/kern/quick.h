@@ -2,28 +2,33 @@
  * pass, several vectors side by side: what a layer does with a block of its product.
  *
  * An operator's file defines, before it includes this one and map.h,
+ *     QUICK_VECS              how many vectors go side by side
  *     static inline void quick_vectors(const int n, const vr *x, vr *y, vr *slope)
  *                             y[j] = f(x[j]), slope[j] = f'(x[j]) for j < n <= QUICK_VECS
  * and gets MAP_QUICK. */
 #include "kern/gemm_bias.h"
 #include "simd/simd.h"
 
-enum { QUICK_VECS = 4, QUICK_AHEAD = 16 * VR_N };
+enum { QUICK_AHEAD = 16 * VR_N };
 
 #define MAP_QUICK quick
 
-/* The vectors of n places: offsets `at` in y and slope, bias[j] in bias. */
-PA_INLINE void quick_group(const int n, real *y, real *slope, const size_t *at,
-                           const vr *bias)
+/* n vectors from y on. */
+PA_INLINE void quick_group(const int n, real *y, real *slope, const real *bias)
 {
     vr x[QUICK_VECS], v[QUICK_VECS], dv[QUICK_VECS];
-    for (int j = 0; j < n; j++)
-        x[j] = bias ? vr_add(vr_load(y + at[j]), bias[j]) : vr_load(y + at[j]);
+    for (int j = 0; j < n; j++) {
+        x[j] = vr_load(y + j * VR_N);
+        if (bias)
+            x[j] = vr_add(x[j], vr_load(bias + j * VR_N));
+        if (slope) /* y has just been written; slope has not */
+            PA_PREFETCH(slope + j * VR_N + QUICK_AHEAD);
+    }
     quick_vectors(n, x, v, dv);
     for (int j = 0; j < n; j++)
-        vr_store(y + at[j], v[j]);
+        vr_store(y + j * VR_N, v[j]);
     for (int j = 0; slope && j < n; j++)
-        vr_store(slope + at[j], dv[j]);
+        vr_store(slope + j * VR_N, dv[j]);
 }
 
 /* The last n lanes of each row. */
@@ -42,30 +47,6 @@ PA_INLINE void quick_edge(size_t rows, int n, real *y, real *slope, size_t ld,
     }
 }
 
-/* All whole vectors, n at a time while so many are left: they may be of several rows. */
-PA_INLINE void quick_walk(const int n, size_t *left, size_t *at, size_t *col,
-                          size_t whole, real *y, real *slope, size_t ld, const real *bias)
-{
-    for (; *left >= (size_t)n; *left -= (size_t)n) {
-        size_t place[QUICK_VECS];
-        vr b[QUICK_VECS];
-        for (int j = 0; j < n; j++) {
-            place[j] = *at;
-            if (slope) /* y has just been written; slope has not */
-                PA_PREFETCH(slope + *at + QUICK_AHEAD);
-            if (bias)
-                b[j] = vr_load(bias + *col);
-            *at += VR_N;
-            *col += VR_N;
-            if (*col == whole) {
-                *at += ld - whole;
-                *col = 0;
-            }
-        }
-        quick_group(n, y, slope, place, bias ? b : NULL);
-    }
-}
-
 static void quick(size_t rows, size_t cols, void *y_, void *slope_, size_t ld,
                   const void *bias_)
 {
@@ -80,10 +61,15 @@ static void quick(size_t rows, size_t cols, void *y_, void *slope_, size_t ld,
         ld = cols;
         rows = 1;
     }
-    const size_t whole = cols - cols % VR_N;
-    size_t left = rows * (whole / VR_N), at = 0, col = 0;
-    quick_walk(QUICK_VECS, &left, &at, &col, whole, y, slope, ld, bias);
-    quick_walk(1, &left, &at, &col, whole, y, slope, ld, bias);
+    const size_t step = QUICK_VECS * VR_N, whole = cols - cols % VR_N;
+    for (size_t i = 0; i < rows; i++) {
+        real *yi = y + i * ld, *si = slope ? slope + i * ld : NULL;
+        size_t j = 0;
+        for (; j + step <= cols; j += step)
+            quick_group(QUICK_VECS, yi + j, si ? si + j : NULL, bias ? bias + j : NULL);
+        for (; j < whole; j += VR_N)
+            quick_group(1, yi + j, si ? si + j : NULL, bias ? bias + j : NULL);
+    }
     if (whole < cols)
         quick_edge(rows, (int)(cols - whole), y + whole, slope ? slope + whole : NULL, ld,
                    bias ? bias + whole : NULL);

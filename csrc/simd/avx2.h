@@ -35,6 +35,7 @@ PA_INLINE vf vf_max(vf a, vf b) { return _mm256_max_ps(a, b); }
 PA_INLINE vf vf_sqrt(vf a) { return _mm256_sqrt_ps(a); }
 PA_INLINE vf vf_abs(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
 PA_INLINE vf vf_neg(vf a) { return _mm256_xor_ps(_mm256_set1_ps(-0.0f), a); }
+PA_INLINE vf vf_copysign(vf a, vf s) { return _mm256_or_ps(vf_abs(a), _mm256_and_ps(_mm256_set1_ps(-0.0f), s)); }
 PA_INLINE vf vf_power_of_two(vf m) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(m), 23)); }
 PA_INLINE vfm vf_lt(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
 PA_INLINE vfm vf_le(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_LE_OQ); }

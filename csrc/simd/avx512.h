@@ -33,6 +33,7 @@ PA_INLINE vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); }
 PA_INLINE vf vf_sqrt(vf a) { return _mm512_sqrt_ps(a); }
 PA_INLINE vf vf_abs(vf a) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a); }
 PA_INLINE vf vf_neg(vf a) { return _mm512_xor_ps(_mm512_set1_ps(-0.0f), a); }
+PA_INLINE vf vf_copysign(vf a, vf s) { return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(_mm512_castps_si512(_mm512_set1_ps(-0.0f)), _mm512_castps_si512(s), _mm512_castps_si512(a), 0xca)); }
 PA_INLINE vf vf_power_of_two(vf m) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(m), 23)); }
 PA_INLINE vfm vf_lt(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
 PA_INLINE vfm vf_le(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }

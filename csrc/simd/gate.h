@@ -55,120 +55,100 @@ PA_INLINE vr pa_gate_tanh(vr x)
 #else
 
 #define PA_GATE_QUICK 1
-#define PA_GATE_WIDE  87.0f /* 1 / e^87 is still a normal number */
+#define PA_GATE_WIDE  43.5f /* exp(2 * 43.5) and its inverse are normal numbers */
 
 /* Functions named _many work on n vectors side by side, step by step: alone, the chain of
- * some thirty dependent steps of one leaves most of the multiply-add units idle (tanh
- * with its slope: 23 cycles a vector by ones, 15 by eights on a Zen 5). */
-enum { PA_GATE_MOST = 8 };
+ * some thirty dependent steps of one leaves most of the multiply-add units idle. */
+enum { PA_GATE_MOST = 4 };
 
-/* exp(t) = s + s q with s = 2^k, t = k ln 2 + r, q = r + r^2 h(r); h was found by
+/* exp(2 a) = s + 2 s q with s = 2^k, a = k ln 2 / 2 + r, q = r + r^2 h(r); h was found by
  * weighted least squares at Chebyshev nodes, the weights adapted until the error was
- * level: 2^-31.9 of expm1(r). For |t| <= 87; NaN gives q = NaN. */
-PA_INLINE void pa_gate_exp_many(const int n, const vf *t, vf *s, vf *q)
+ * level: 2^-31.9 of expm1(2 r). For |a| <= PA_GATE_WIDE; NaN gives q = NaN. */
+PA_INLINE void pa_gate_exp_many(const int n, const vf *a, vf *s, vf *q)
 {
-    const vf magic = vf_set1(0x1.8p23f + 127), ln2_low = vf_set1(0x1.7f7d1cp-20f);
-    vf k[PA_GATE_MOST], r[PA_GATE_MOST], z[PA_GATE_MOST], lost[PA_GATE_MOST];
+    const vf magic = vf_set1(0x1.8p23f + 127);
+    vf k[PA_GATE_MOST], r[PA_GATE_MOST], z[PA_GATE_MOST];
     vf even[PA_GATE_MOST], odd[PA_GATE_MOST];
     for (int j = 0; j < n; j++)
-        s[j] = vf_fma(t[j], vf_set1(0x1.715476p+0f), magic);
+        s[j] = vf_fma(a[j], vf_set1(0x1.715476p+1f), magic);
     for (int j = 0; j < n; j++)
         k[j] = vf_sub(s[j], magic);
     for (int j = 0; j < n; j++)
         s[j] = vf_power_of_two(s[j]);
     for (int j = 0; j < n; j++) /* exact: 8 bits times 15 */
-        z[j] = vf_fnma(k[j], vf_set1(0x1.62e4p-1f), t[j]);
+        q[j] = vf_fma(k[j], vf_set1(-0x1.62e4p-2f), a[j]);
+    for (int j = 0; j < n; j++) /* r = q + k, of which q keeps what the sum loses */
+        k[j] = vf_mul(k[j], vf_set1(-0x1.7f7d1cp-21f));
     for (int j = 0; j < n; j++)
-        r[j] = vf_fnma(k[j], ln2_low, z[j]);
-    for (int j = 0; j < n; j++) /* in rounding r */
-        lost[j] = vf_fnma(k[j], ln2_low, vf_sub(z[j], r[j]));
+        r[j] = vf_add(q[j], k[j]);
     for (int j = 0; j < n; j++)
         z[j] = vf_mul(r[j], r[j]);
     for (int j = 0; j < n; j++)
-        even[j] = vf_fma(vf_set1(0x1.6d723ep-10f), z[j], vf_set1(0x1.5554b0p-5f));
+        even[j] = vf_fma(vf_set1(0x1.6d723ep-5f), z[j], vf_set1(0x1.5554b0p-2f));
     for (int j = 0; j < n; j++)
-        odd[j] = vf_fma(vf_set1(0x1.a032c2p-13f), z[j], vf_set1(0x1.11118ap-7f));
+        odd[j] = vf_fma(vf_set1(0x1.a032c2p-7f), z[j], vf_set1(0x1.11118ap-3f));
     for (int j = 0; j < n; j++)
-        even[j] = vf_fma(even[j], z[j], vf_set1(0.5f));
+        even[j] = vf_fma(even[j], z[j], vf_set1(1));
     for (int j = 0; j < n; j++)
-        odd[j] = vf_fma(odd[j], z[j], vf_set1(0x1.555554p-3f));
+        odd[j] = vf_fma(odd[j], z[j], vf_set1(0x1.555554p-1f));
     for (int j = 0; j < n; j++)
         even[j] = vf_fma(odd[j], r[j], even[j]);
     for (int j = 0; j < n; j++)
-        even[j] = vf_fma(z[j], even[j], lost[j]);
-    for (int j = 0; j < n; j++)
-        q[j] = vf_add(even[j], r[j]);
-}
-
-/* y = a / (d + lost), given 1 / d. */
-PA_INLINE void pa_gate_quotient_many(const int n, const vf *a, const vf *d,
-                                     const vf *lost, const vf *inverse, vf *y)
-{
-    vf r[PA_GATE_MOST];
-    for (int j = 0; j < n; j++)
-        y[j] = vf_mul(a[j], inverse[j]);
-    for (int j = 0; j < n; j++)
-        r[j] = vf_fnma(y[j], d[j], a[j]);
-    for (int j = 0; j < n; j++)
-        r[j] = vf_fnma(y[j], lost[j], r[j]);
-    for (int j = 0; j < n; j++)
-        y[j] = vf_fma(r[j], inverse[j], y[j]);
+        q[j] = vf_add(q[j], vf_fma(z[j], even[j], k[j]));
 }
 
 PA_INLINE vf pa_gate_sigmoid(vf x)
 {
     const vf one = vf_set1(1);
     vf s, q;
-    vf t = vf_max(vf_set1(-PA_GATE_WIDE), vf_neg(vf_abs(x)));
-    pa_gate_exp_many(1, &t, &s, &q);
-    vf e = vf_fma(s, q, s), d = vf_add(one, e);
-    vf top = vf_sel(vf_lt(x, vf_zero()), e, one), lost = vf_sub(e, vf_sub(d, one));
-    vf inverse = vf_div(one, d), y;
-    pa_gate_quotient_many(1, &top, &d, &lost, &inverse, &y);
-    return y;
+    vf a = vf_max(vf_set1(-PA_GATE_WIDE), vf_mul(vf_set1(-0.5f), vf_abs(x)));
+    pa_gate_exp_many(1, &a, &s, &q);
+    vf e = vf_fma(vf_add(s, s), q, s), u = vf_div(one, vf_add(one, e));
+    vf rest = vf_fnma(e, u, vf_sub(one, u)); /* u (1 + e) = 1 - rest */
+    vf y = vf_sel(vf_lt(x, vf_zero()), vf_mul(e, u), u);
+    return vf_fma(y, rest, y);
 }
 
-/* y = tanh(x), and half = 1 / (w + 2), half of 1 - |y|. */
-PA_INLINE void pa_gate_tanh_half_many(const int n, const vf *x, vf *y, vf *half)
+/* y = tanh(x): |y| = w u, w = expm1(2|x|) / 2, u = 1 / (1 + w). Divided is by 1 + w as
+ * that is rounded, by which u misses a share of 1 - u - w u: t is y's part of it. Of its
+ * differences the one taken first is exact in the tails, where derivatives are small. */
+PA_INLINE void pa_gate_tanh_many(const int n, const vf *x, vf *y, vf *u, vf *t)
 {
-    const vf one = vf_set1(1), two = vf_set1(2);
-    vf s[PA_GATE_MOST], q[PA_GATE_MOST], t[PA_GATE_MOST], w[PA_GATE_MOST];
-    vf d[PA_GATE_MOST], lost[PA_GATE_MOST];
+    const vf one = vf_set1(1);
+    vf a[PA_GATE_MOST], s[PA_GATE_MOST], q[PA_GATE_MOST], w[PA_GATE_MOST];
     for (int j = 0; j < n; j++)
-        t[j] = vf_min(vf_set1(PA_GATE_WIDE), vf_abs(vf_add(x[j], x[j])));
-    pa_gate_exp_many(n, t, s, q);
+        a[j] = vf_min(vf_set1(PA_GATE_WIDE), vf_abs(x[j]));
+    pa_gate_exp_many(n, a, s, q);
     for (int j = 0; j < n; j++)
-        w[j] = vf_fma(s[j], q[j], vf_sub(s[j], one));
+        w[j] = vf_fma(s[j], q[j], vf_fma(s[j], vf_set1(0.5f), vf_set1(-0.5f)));
     for (int j = 0; j < n; j++)
-        d[j] = vf_add(w[j], two); /* and what rounding it lost: */
+        u[j] = vf_div(one, vf_add(one, w[j]));
     for (int j = 0; j < n; j++)
-        lost[j] = vf_sub(vf_min(w[j], two), vf_sub(d[j], vf_max(w[j], two)));
+        y[j] = vf_mul(w[j], u[j]);
     for (int j = 0; j < n; j++)
-        half[j] = vf_div(one, d[j]);
-    pa_gate_quotient_many(n, w, d, lost, half, y);
+        t[j] = vf_mul(y[j], vf_sub(vf_fnma(w[j], u[j], one), u[j]));
     for (int j = 0; j < n; j++)
-        half[j] = vf_fnma(vf_mul(lost[j], half[j]), half[j], half[j]);
-    for (int j = 0; j < n; j++)
-        y[j] = vf_sel(vf_lt(x[j], vf_zero()), vf_neg(y[j]), y[j]);
+        y[j] = vf_copysign(vf_fma(w[j], u[j], t[j]), x[j]);
 }
 
 PA_INLINE vf pa_gate_tanh(vf x)
 {
-    vf y, half;
-    pa_gate_tanh_half_many(1, &x, &y, &half);
+    vf y, u, t;
+    pa_gate_tanh_many(1, &x, &y, &u, &t);
     return y;
 }
 
-/* And its derivative, all digits of which are right in the tails too; it counts as 0
- * beyond |x| = 43.5, where it is below 6.6e-38. */
+/* And its derivative u (2 - u), all digits of which are right in the tails too; it counts
+ * as 0 beyond |x| = 43.5, where it is below 6.6e-38. */
 PA_INLINE void pa_gate_tanh_both_many(const int n, const vf *x, vf *y, vf *slope)
 {
-    vf u[PA_GATE_MOST];
-    pa_gate_tanh_half_many(n, x, y, u);
+    vf u[PA_GATE_MOST], t[PA_GATE_MOST];
+    pa_gate_tanh_many(n, x, y, u, t);
     for (int j = 0; j < n; j++) {
-        vfm tail = vf_gt(vf_abs(x[j]), vf_set1(PA_GATE_WIDE / 2));
-        u[j] = vf_add(u[j], u[j]);
-        slope[j] = vf_sel(tail, vf_zero(), vf_fnma(u[j], u[j], vf_add(u[j], u[j])));
+        vfm tail = vf_gt(vf_abs(x[j]), vf_set1(PA_GATE_WIDE));
+        vf twice = vf_add(u[j], u[j]);
+        vf dy = vf_fma(twice, t[j], vf_fnma(u[j], u[j], twice));
+        slope[j] = vf_sel(tail, vf_zero(), dy);
     }
 }
 

@@ -43,6 +43,7 @@ PA_INLINE vf vf_max(vf a, vf b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
 PA_INLINE vf vf_sqrt(vf a) { return vsqrtq_f32(a); }
 PA_INLINE vf vf_abs(vf a) { return vabsq_f32(a); }
 PA_INLINE vf vf_neg(vf a) { return vnegq_f32(a); }
+PA_INLINE vf vf_copysign(vf a, vf s) { return vbslq_f32(vdupq_n_u32(0x80000000u), s, a); }
 PA_INLINE vf vf_power_of_two(vf m) { return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(m), 23)); }
 PA_INLINE vfm vf_lt(vf a, vf b) { return vcltq_f32(a, b); }
 PA_INLINE vfm vf_le(vf a, vf b) { return vcleq_f32(a, b); }

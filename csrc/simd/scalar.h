@@ -33,6 +33,7 @@ PA_INLINE vf vf_max(vf a, vf b) { return a > b ? a : b; }
 PA_INLINE vf vf_sqrt(vf a) { return sqrtf(a); }
 PA_INLINE vf vf_abs(vf a) { return fabsf(a); }
 PA_INLINE vf vf_neg(vf a) { return -a; }
+PA_INLINE vf vf_copysign(vf a, vf s) { return copysignf(a, s); }
 PA_INLINE vf vf_power_of_two(vf m)
 {
     uint32_t bits;

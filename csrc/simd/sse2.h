@@ -52,6 +52,7 @@ PA_INLINE vf vf_max(vf a, vf b) { return _mm_max_ps(a, b); }
 PA_INLINE vf vf_sqrt(vf a) { return _mm_sqrt_ps(a); }
 PA_INLINE vf vf_abs(vf a) { return _mm_andnot_ps(_mm_set1_ps(-0.0f), a); }
 PA_INLINE vf vf_neg(vf a) { return _mm_xor_ps(_mm_set1_ps(-0.0f), a); }
+PA_INLINE vf vf_copysign(vf a, vf s) { return _mm_or_ps(vf_abs(a), _mm_and_ps(_mm_set1_ps(-0.0f), s)); }
 PA_INLINE vf vf_power_of_two(vf m) { return _mm_castsi128_ps(_mm_slli_epi32(_mm_castps_si128(m), 23)); }
 PA_INLINE vfm vf_lt(vf a, vf b) { return _mm_cmplt_ps(a, b); }
 PA_INLINE vfm vf_le(vf a, vf b) { return _mm_cmple_ps(a, b); }

@@ -27,6 +27,7 @@ PA_INLINE void quick_vectors(const int n, const vr *x, vr *y, vr *slope)
     }
 }
 
+enum { QUICK_VECS = 4 };
 #define MAP_EXACT
 #include "kern/quick.h"
 
