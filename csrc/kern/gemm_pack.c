@@ -1,6 +1,9 @@
 #include "kern/gemm_pack.h"
 
+#include <string.h>
+
 #include "simd/transpose.h"
+#include "simd/zip.h"
 
 /* ---- rows of B are rows in memory -----------------------------------------------------
  */
@@ -48,8 +51,37 @@ PA_INLINE void transpose_rows(const bool wide, size_t cols, const real *src,
     }
 }
 
-void PA_(pa_gemm_transpose)(size_t rows, size_t cols, const real *src, ptrdiff_t lds,
-                            real *dst, ptrdiff_t ldd)
+/* Pairs that lie together, and two rows that become such. */
+static void part_pairs(size_t n, const real *src, real *dst, ptrdiff_t ldd)
+{
+    for (; n >= VR_N; n -= VR_N, src += 2 * VR_N, dst += VR_N) {
+        const vr a = vr_load(src), b = vr_load(src + VR_N);
+        vr_store(dst, vr_even(a, b));
+        vr_store(dst + ldd, vr_odd(a, b));
+    }
+    for (size_t i = 0; i < n; i++) {
+        dst[i] = src[2 * i];
+        dst[(ptrdiff_t)i + ldd] = src[2 * i + 1];
+    }
+}
+
+static void join_pairs(size_t n, const real *src, ptrdiff_t lds, real *dst)
+{
+    for (; n >= VR_N; n -= VR_N, src += VR_N, dst += 2 * VR_N) {
+        const vr a = vr_load(src), b = vr_load(src + lds);
+        vr_store(dst, vr_zip_low(a, b));
+        vr_store(dst + VR_N, vr_zip_high(a, b));
+    }
+    for (size_t i = 0; i < n; i++) {
+        dst[2 * i] = src[i];
+        dst[2 * i + 1] = src[(ptrdiff_t)i + lds];
+    }
+}
+
+/* Inlined where ldd is known: addresses that are not are more than there are registers.
+ */
+PA_INLINE void transpose(size_t rows, size_t cols, const real *src, ptrdiff_t lds,
+                         real *dst, ptrdiff_t ldd)
 {
     const bool wide = rows >= VR_N && cols >= VT_COLS;
     const size_t tall = wide ? VR_N : VT_N;
@@ -73,13 +105,26 @@ void PA_(pa_gemm_transpose)(size_t rows, size_t cols, const real *src, ptrdiff_t
     }
 }
 
+void PA_(pa_gemm_transpose)(size_t rows, size_t cols, const real *src, ptrdiff_t lds,
+                            real *dst, ptrdiff_t ldd)
+{
+    if (cols == 2 && lds == 2)
+        part_pairs(rows, src, dst, ldd);
+    else if (rows == 2 && ldd == 2)
+        join_pairs(cols, src, lds, dst);
+    else if ((cols == 1 && lds == 1) || (rows == 1 && ldd == 1))
+        memcpy(dst, src, rows * cols * sizeof *dst);
+    else
+        transpose(rows, cols, src, lds, dst, ldd);
+}
+
 static void pack_columns(size_t k, int cols, const real *b, ptrdiff_t ldb, real *dst)
 {
     const int last = (cols - 1) / VR_N * VR_N; /* first column of the last vector */
     if (cols % VR_N != 0)
         for (size_t p = 0; p < k; p++)
             vr_store(dst + p * TILE_COLS + last, vr_zero());
-    PA_(pa_gemm_transpose)((size_t)cols, k, b, ldb, dst, TILE_COLS);
+    transpose((size_t)cols, k, b, ldb, dst, TILE_COLS);
 }
 
 void PA_(pa_gemm_pack_b)(bool tb, size_t k, size_t cols, const real *b, ptrdiff_t ldb,
