@@ -15,6 +15,7 @@
 
 #include "kern/gemm_pack.h"
 #include "kern/gemm_row.h"
+#include "kern/gemm_thin.h"
 #include "kern/gemm_tile.h"
 
 enum {
@@ -207,6 +208,22 @@ static void multiply(const gemm *g, size_t row, size_t rows, size_t col, size_t 
     }
 }
 
+/* The same for few terms. */
+static void multiply_thin(const gemm *g, size_t row, size_t rows, size_t col, size_t cols,
+                          real *c)
+{
+    real strip[THIN_K * STRIP];
+    const real *a = g->a + (ptrdiff_t)row * g->ars, *b = g->b + col;
+    ptrdiff_t ldb = g->ldb;
+    if (g->tb) {
+        PA_(pa_gemm_transpose)
+        (cols, g->K, g->b + (ptrdiff_t)col * ldb, ldb, strip, STRIP);
+        b = strip;
+        ldb = STRIP;
+    }
+    PA_(pa_gemm_thin)(rows, cols, g->K, a, g->ars, g->acs, b, ldb, g->add, c, g->ldc);
+}
+
 /* The same for C = (op(B)' op(A)')'; row, rows, col, cols count in the transpose. */
 static void multiply_flipped(const gemm *g, size_t rows, size_t col, size_t cols)
 {
@@ -236,6 +253,8 @@ static void run_chunk(void *arg, ptrdiff_t chunk, int worker)
     real *c = g->c + (ptrdiff_t)row * g->ldc + (ptrdiff_t)col;
     if (g->flipped)
         multiply_flipped(g, rows, col, cols);
+    else if (g->K > 0 && g->K <= THIN_K && !g->packed)
+        multiply_thin(g, row, rows, col, cols, c);
     else if (g->K > 0)
         multiply(g, row, rows, col, cols, c, g->ldc);
     else if (!g->add)
