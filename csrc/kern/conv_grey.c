@@ -68,34 +68,33 @@ typedef void tile_kernel(const pa_conv *g, const real *x, const real *kernel,
                          const real *bias, real *z);
 #define WIDE(O) (REGISTERS / (O) >= 4 ? 4 : REGISTERS / (O) >= 2 ? REGISTERS / (O) : 1)
 #define TILE(O)                                                                          \
-    static void one_##O(const pa_conv *g, const real *x, const real *kernel,             \
-                        const real *bias, real *z)                                       \
-    {                                                                                    \
-        tile(O, 1, g, x, kernel, bias, z);                                               \
-    }                                                                                    \
-    static void wide_##O(const pa_conv *g, const real *x, const real *kernel,            \
+    static void tile_##O(const pa_conv *g, const real *x, const real *kernel,            \
                          const real *bias, real *z)                                      \
     {                                                                                    \
         tile(O, WIDE(O), g, x, kernel, bias, z);                                         \
     }
 TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6) TILE(7) TILE(8) static const struct {
-    size_t vecs;
-    tile_kernel *one, *wide;
+    size_t wide;
+    tile_kernel *run;
 } tiles[MOST] = {
-    {WIDE(1), one_1, wide_1}, {WIDE(2), one_2, wide_2}, {WIDE(3), one_3, wide_3},
-    {WIDE(4), one_4, wide_4}, {WIDE(5), one_5, wide_5}, {WIDE(6), one_6, wide_6},
-    {WIDE(7), one_7, wide_7}, {WIDE(8), one_8, wide_8},
+    {WIDE(1) * VR_N, tile_1}, {WIDE(2) * VR_N, tile_2}, {WIDE(3) * VR_N, tile_3},
+    {WIDE(4) * VR_N, tile_4}, {WIDE(5) * VR_N, tile_5}, {WIDE(6) * VR_N, tile_6},
+    {WIDE(7) * VR_N, tile_7}, {WIDE(8) * VR_N, tile_8},
 };
 
+/* The last tile begins early enough to be a whole one: one of fewer vectors takes as
+ * long, since its multiply-adds wait for each other. */
 void PA_(pa_grey_image)(const pa_conv *g, const real *x, const real *kernel,
                         const real *bias, real *room)
 {
-    const size_t n = (g->OH - 1) * z_row(g) + g->OW, wide = tiles[g->O - 1].vecs * VR_N;
+    const size_t n = up((g->OH - 1) * z_row(g) + g->OW, VR_N);
+    const size_t wide = tiles[g->O - 1].wide;
+    tile_kernel *const run = tiles[g->O - 1].run;
     size_t i = 0;
-    for (; i + wide <= up(n, VR_N); i += wide)
-        tiles[g->O - 1].wide(g, x + i, kernel, bias, room + i);
-    for (; i < n; i += VR_N)
-        tiles[g->O - 1].one(g, x + i, kernel, bias, room + i);
+    for (; i + wide < n; i += wide)
+        run(g, x + i, kernel, bias, room + i);
+    i = n > wide ? n - wide : 0;
+    run(g, x + i, kernel, bias, room + i);
 }
 
 void PA_(pa_grey_out)(const pa_conv *g, real *room, real *y)

@@ -60,7 +60,7 @@ static inline size_t dz_row(const pa_conv *g)
 static inline size_t plane(const pa_conv *g)
 {
     const size_t z = g->OH * z_row(g), dz = g->OH * dz_row(g);
-    return up((z > dz ? z : dz) + 2 * VR_N + VT_N, VR_N);
+    return up((z > dz ? z : dz) + 4 * VR_N, VR_N); /* a tile, or rows of windows, more */
 }
 
 static inline size_t strip(const pa_conv *g)
