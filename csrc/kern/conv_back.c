@@ -136,11 +136,11 @@ static void add_dkernel(const chunked *q, const real *x, bool slack, const gradi
         return;
     }
     if (t->d) {
-        PA_(pa_window_dkernel)(g, x, slack, t->d, t->place, room, sums + s->window);
+        PA_(pa_window_dkernel)(g, x, slack, t->d, t->place, room, sums + s->places);
         return;
     }
     if (t->sparse) {
-        PA_(pa_sparse_dkernel)(g, x, slack, dz, own + s->room, sums + s->sparse);
+        PA_(pa_sparse_dkernel)(g, x, slack, dz, own + s->room, sums + s->places);
         return;
     }
     if (g->grey || g->thin) {
@@ -332,8 +332,6 @@ void PA_(pa_conv_backward)(const pa_conv_job *w, pa_pool *pool)
         if (w->dbias)
             combine(&q, all, q.s.dbias, w->dbias, g->O);
     }
-    if (q.may_sparse)
-        fold(&q, q.s.sparse);
-    if (q.may_window && !g->grey)
-        fold(&q, q.s.window);
+    if (q.may_sparse || (q.may_window && !g->grey))
+        fold(&q, q.s.places);
 }

@@ -15,7 +15,7 @@ enum { LINE = 64 / sizeof(real) };
 
 typedef struct layout { /* reals */
     size_t shared;      /* the kernel, laid out; then for each chunk sums, and a slot: */
-    size_t partial, dbias, sparse, window, sums;
+    size_t partial, dbias, places, sums;
     size_t frame, dz, pool, columns, dframe, room, slot;
     size_t flipped, flat; /* in shared: laid out for `back`, and as it is; */
     size_t stamps;        /* and for windows */

@@ -120,11 +120,12 @@ layout PA_(pa_conv_layout)(const pa_conv *g)
     s.room = s.dframe + (image > back ? image : back);
     s.slot = s.room + line(room_size(g, &s));
     s.dbias = line(g->thin || g->grey ? 0 : g->kh * g->kw * g->Cg * g->O);
-    s.sparse = s.dbias + line(g->grey   ? PA_(pa_grey_sums)(g)
+    s.places = s.dbias + line(g->grey   ? PA_(pa_grey_sums)(g)
                               : g->thin ? PA_(pa_thin_table)(g)
                                         : 2 * g->O);
-    s.window = s.sparse + line(s.may_sparse ? sums_size(g) : 0);
-    s.sums = s.window + line(PA_(pa_window_fits)(g) ? sums_size(g) : 0);
+    s.sums = s.places;
+    if (s.may_sparse || PA_(pa_window_fits)(g))
+        s.sums += line(sums_size(g));
     return s;
 }
 
