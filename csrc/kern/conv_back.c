@@ -230,8 +230,6 @@ static void backward_chunk(void *arg, ptrdiff_t chunk, int worker)
     clear_border(q->w->g, own);
     /* the last line of dz that vectors may read */
     memset(own + s->pool - PA_CONV_SLACK, 0, PA_CONV_SLACK * sizeof *own);
-    if (q->w->g->grey)
-        memset(own + s->columns, 0, (s->dframe - s->columns) * sizeof *own);
     if (s->flips)
         clear_border(&s->back, own + s->dframe);
     memset(sums + s->dbias, 0, (s->sums - s->dbias) * sizeof *sums);

@@ -114,7 +114,7 @@ void PA_(pa_grey_in)(const pa_conv *g, const real *dz, real *room)
         asunder(g, dz + i * g->OW * g->O, g->OW, pixels_of(g, room),
                 (g->OH - i) * g->OW * g->O, plane(g), to);
         for (size_t o = 0; o < g->O; o++)
-            for (size_t j = g->OW; j < up(g->OW, VT_N); j++)
+            for (size_t j = g->OW; j < dz_row(g); j++)
                 to[o * plane(g) + j] = 0;
     }
 }

@@ -34,8 +34,8 @@ size_t PA_(pa_grey_marks)(const pa_conv *g);
 void PA_(pa_grey_pool)(const pa_conv *g, bool relu, real *room, real *y,
                        unsigned char *mark);
 
-/* ---- backward: `room` holds zeros at first, then dz as planes
- * -------------------------- */
+/* ---- backward: `room` is to hold dz as planes ---------------------------------------
+ */
 
 /* dz: (OH, OW, O). */
 void PA_(pa_grey_in)(const pa_conv *g, const real *dz, real *room);

@@ -131,6 +131,13 @@ static void unpool_row(const pa_conv *g, const real *d, const unsigned char *mar
     }
 }
 
+/* What no window covers of a row. */
+static void clear_beside(const pa_conv *g, real *dz)
+{
+    for (size_t j = up(2 * g->PW, 2 * VR_N); j < dz_row(g); j += VR_N)
+        vr_store(dz + j, vr_zero());
+}
+
 void PA_(pa_grey_unpool)(const pa_conv *g, const real *d, const unsigned char *mark,
                          real *room)
 {
@@ -138,10 +145,15 @@ void PA_(pa_grey_unpool)(const pa_conv *g, const real *d, const unsigned char *m
     real *rows = rows_of(g, room);
     for (size_t i = 0; i < g->PH; i++, d += g->PW * g->O) {
         asunder(g, d, g->PW, pixels_of(g, room), (g->PH - i) * g->PW * g->O, apart, rows);
-        for (size_t o = 0; o < g->O; o++, mark += vectors(g) * MARK)
-            unpool_row(g, rows + o * apart, mark,
-                       room + o * plane(g) + 2 * i * dz_row(g));
+        for (size_t o = 0; o < g->O; o++, mark += vectors(g) * MARK) {
+            real *dz = room + o * plane(g) + 2 * i * dz_row(g);
+            unpool_row(g, rows + o * apart, mark, dz);
+            clear_beside(g, dz);
+            clear_beside(g, dz + dz_row(g));
+        }
     }
+    for (size_t o = 0; 2 * g->PH < g->OH && o < g->O; o++)
+        memset(room + o * plane(g) + 2 * g->PH * dz_row(g), 0, dz_row(g) * sizeof *room);
 }
 
 /* ---- gradient of the kernel from windows ---------------------------------------------
