@@ -15,9 +15,13 @@ static inline bool framed(const pa_conv *g)
 /* Rows are short: a call of memcpy takes as long as the copy. */
 PA_INLINE void copy_row(const real *from, size_t n, real *to)
 {
-    for (; n >= VR_N; n -= VR_N, from += VR_N, to += VR_N)
-        vr_store(to, vr_load(from));
-    vr_store_n(to, vr_load_n(from, (int)n), (int)n);
+    if (n < VR_N) {
+        vr_store_n(to, vr_load_n(from, (int)n), (int)n);
+        return;
+    }
+    for (size_t i = 0; i + VR_N < n; i += VR_N)
+        vr_store(to + i, vr_load(from + i));
+    vr_store(to + n - VR_N, vr_load(from + n - VR_N));
 }
 
 /* One image into a frame whose border is 0 already. x: (H, W, C), frame: (Hp, Wp, C) or,
