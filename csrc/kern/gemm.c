@@ -338,7 +338,8 @@ static void run(pa_pool *pool, gemm *g)
         !g->flipped && (double)g->M * (double)g->N > (1 << 16) / (double)sizeof(real);
     g->strips = (g->N + STRIP - 1) / STRIP;
     g->row_blocks = (g->M + MAX_ROWS - 1) / MAX_ROWS;
-    if (flops >= MIN_PARALLEL_FLOPS && g->row_blocks * g->strips < MIN_CHUNKS) {
+    if (flops >= MIN_PARALLEL_FLOPS && g->row_blocks * g->strips < MIN_CHUNKS &&
+        pa_pool_threads(pool) > 1) { /* each packs its strip of B */
         size_t want = (MIN_CHUNKS + g->strips - 1) / g->strips;
         const size_t worth = (size_t)(flops / (MIN_CHUNK_FLOPS * (double)g->strips));
         const size_t tiles = (g->M + TILE_ROWS - 1) / TILE_ROWS;
