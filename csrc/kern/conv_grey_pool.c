@@ -262,39 +262,42 @@ static gather_kernel *const gathers[GROUP][TAPS] = BY_GROUP(gather);
 /* halves: the even columns of x, then the odd ones, and zeros behind either. */
 static void part_columns(const pa_conv *g, const real *x, real *halves)
 {
-    const size_t row = half_row(g), odd = half(g);
-    for (size_t i = 0; i < g->Hp; i++, x += g->Wp)
+    const size_t row = half_row(g), odd = half(g), next = g->Wp, n = g->Hp * row;
+    for (size_t i = 0; i < n; i += row, x += next)
         for (size_t j = 0; j < row; j += VR_N) {
             const vr a = vr_load(x + 2 * j), b = vr_load(x + 2 * j + VR_N);
-            vr_store(halves + i * row + j, vr_even(a, b));
-            vr_store(halves + odd + i * row + j, vr_odd(a, b));
+            vr_store(halves + i + j, vr_even(a, b));
+            vr_store(halves + odd + i + j, vr_odd(a, b));
         }
-    for (size_t j = g->Hp * row; j < odd; j++)
-        halves[j] = halves[odd + j] = 0;
-}
-
-/* d as planes, zeros behind their rows. */
-static void part_planes(const pa_conv *g, const real *d, real *spare, real *planes)
-{
-    const size_t PW = across(g), apart = down(g) * d_row(g);
-    const int behind = (int)(vectors(g) * VR_N - PW);
-    for (size_t i = 0; i < down(g); i++, d += PW * g->O, planes += d_row(g)) {
-        asunder(g, d, PW, spare, (down(g) - i) * PW * g->O, apart, planes);
-        for (size_t o = 0; o < g->O; o++)
-            vr_store_n(planes + o * apart + PW, vr_zero(), behind);
+    for (size_t j = n; j < odd; j += VR_N) {
+        vr_store(halves + j, vr_zero());
+        vr_store(halves + odd + j, vr_zero());
     }
 }
 
-static void add_bias(const pa_conv *g, const real *planes, real *sums)
+/* d as planes; behind their rows there is anything. */
+static void part_planes(const pa_conv *g, const real *d, real *spare, real *planes)
 {
-    const size_t one = sums_of_one(g);
-    for (size_t o = 0; o < g->O; o++) {
-        real *to = sums + (o + 1) * one - VR_N;
-        vr sum = vr_load(to);
-        for (size_t i = 0; i < down(g); i++, planes += d_row(g))
-            for (size_t v = 0; v < vectors(g); v++)
-                sum = vr_add(sum, vr_load(planes + v * VR_N));
-        vr_store(to, sum);
+    const size_t PW = across(g), row = d_row(g), rows = down(g), n = PW * g->O;
+    for (size_t i = 0; i < rows; i++, d += n, planes += row)
+        asunder(g, d, PW, spare, (rows - i) * n, rows * row, planes);
+}
+
+/* The sums of the bias, and zeros behind the planes' rows. */
+static void add_bias(const pa_conv *g, real *planes, real *sums)
+{
+    const size_t one = sums_of_one(g), rows = down(g), whole = d_row(g) - VR_N;
+    const int last = (int)(across(g) - whole);
+    for (size_t o = g->O; o > 0; o--, sums += one) {
+        vr sum = vr_load(sums + one - VR_N);
+        for (size_t i = rows; i > 0; i--, planes += whole + VR_N) {
+            for (size_t j = 0; j < whole; j += VR_N)
+                sum = vr_add(sum, vr_load(planes + j));
+            const vr d = vr_load_n(planes + whole, last);
+            vr_store(planes + whole, d);
+            sum = vr_add(sum, d);
+        }
+        vr_store(sums + one - VR_N, sum);
     }
 }
 

@@ -105,12 +105,17 @@ static inline void asunder(const pa_conv *g, const real *from, size_t n, real *s
                            size_t left, size_t apart, real *to)
 {
     const size_t O = g->O;
-    if (left < reach(g, n))
+    if (left < up(n, VR_N) * O + VT_COLS)
         from = memcpy(spare, from, n * O * sizeof *spare);
-    for (size_t i = 0; i < n; i += VT_N)
-        for (size_t o = 0; o < O; o += VT_N)
-            vr_transpose(from + i * O + o, (ptrdiff_t)O, to + o * apart + i,
-                         (ptrdiff_t)apart);
+    for (size_t i = 0; i < n; i += VR_N)
+        for (size_t o = 0; o < O; o += VT_COLS) {
+            vr plane[VT_COLS];
+            vr_columns(from + i * O + o, (ptrdiff_t)O, plane);
+            PA_UNROLL
+            for (size_t k = 0; k < VT_COLS; k++)
+                if (o + k < O)
+                    vr_store(to + (o + k) * apart + i, plane[k]);
+        }
 }
 
 /* For each result: a vector for each place of the kernel, and one for the bias. */
