@@ -73,8 +73,7 @@ SWITCHED = {
     "stride": ("kern/conv.c", "ox * g->sw + kx * g->dw", "ox * (PLANTED ? 1 : g->sw) + kx * g->dw",
                "test_ops.py", GRADIENT, "conv2d"),
     # an image that loses a column of its padding
-    "padding": ("kern/conv_frame.h", "real *to = frame + ((i + g->top) * g->Wp + g->left)",
-                "real *to = frame + ((i + g->top) * g->Wp + g->left - (PLANTED && g->left))",
+    "padding": ("kern/conv_frame.h", "g->left * wide", "(g->left - (PLANTED && g->left)) * wide",
                 "test_ops.py", FORWARD, "conv2d"),
     # a group that begins where its results do
     "group": ("kern/conv.c", "group * g->Cg + t->c", "group * (PLANTED ? g->Og : g->Cg) + t->c",

@@ -28,11 +28,12 @@ PA_INLINE void copy_row(const real *from, size_t n, real *to)
  * thin, (Hp, Wp, O) with every channel repeated. */
 static inline void into_frame(const pa_conv *g, const real *x, real *frame)
 {
-    const size_t wide = g->thin ? g->O : g->C, n = g->W * g->C;
-    for (size_t i = 0; i < g->H; i++) {
-        real *to = frame + ((i + g->top) * g->Wp + g->left) * wide;
-        const real *from = x + i * n;
-        if (!g->thin || g->Og == 1)
+    const size_t wide = g->thin ? g->O : g->C, n = g->W * g->C, next = g->Wp * wide;
+    const bool once = !g->thin || g->Og == 1;
+    const real *from = x;
+    real *to = frame + g->top * next + g->left * wide;
+    for (size_t i = g->H; i > 0; i--, from += n, to += next) {
+        if (once)
             copy_row(from, n, to);
         else if (g->Og <= VR_N)
             for (size_t j = 0; j < n; j++)

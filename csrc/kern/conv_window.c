@@ -83,9 +83,10 @@ bool PA_(pa_window_find)(const pa_conv *g, const real *dz, real *d, unsigned cha
 PA_INLINE void lay(const pa_conv *g, const int vecs, const real *x, const real *end,
                    real *laid)
 {
-    for (size_t ox = g->OW; ox > 0; ox--, x += g->C) {
+    const size_t Hp = g->Hp, C = g->C, next = g->Wp * C;
+    for (size_t ox = g->OW; ox > 0; ox--, x += C) {
         const real *from = x;
-        for (size_t i = g->Hp; i > 0; i--, from += g->Wp * g->C, laid += vecs * VR_N) {
+        for (size_t i = Hp; i > 0; i--, from += next, laid += vecs * VR_N) {
             if (end - from < vecs * VR_N) {
                 memcpy(laid, from, (size_t)(end - from) * sizeof *from);
                 continue;
