@@ -763,6 +763,19 @@ def test_a_keyword_ufunc_finds_its_keyword_however_it_is_written():
     assert elu.__reduce__() == "elu"
 
 
+@pytest.mark.parametrize("back", [False, True])
+def test_a_dense_layer_has_no_memory_but_its_results_and_slopes(back):
+    g, whole = _core.Graph(), 64 * 64 * 4
+    x, kernel = g.input((64, 16), F32), g.input((16, 64), F32)
+    y = g.apply("dense", (x, kernel), {"activation": "tanh"})
+    if back:  # dy where y was, dz where the slopes were
+        p = _core.Program(g, g.apply("sum", (y,)), wrt=(kernel,))
+        assert p.bytes < 2 * whole + 3 * 64 * 16 * 4 + 1000
+    else:
+        p = _core.Program(g, outputs=(y,))
+        assert p.bytes == whole + 2 * 64 * 16 * 4
+
+
 def test_blocks_and_states_know_their_size():
     b = _core.Block("float64", 5)
     assert (b.size, b.dtype) == (5, np.dtype("float64"))

@@ -59,7 +59,7 @@ static void lifetimes(planner *p)
         }
         if (back && c->saved_bytes)
             touch(&p->saved[s->node], t);
-        if (c->scratch_bytes) {
+        if (c->scratch_bytes && (back || !(c->op->flags & PA_SCRATCH_IS_SAVED))) {
             touch(&p->scratch[t], t);
             p->scratch[t].bytes = c->scratch_bytes;
         }
@@ -135,6 +135,17 @@ static void share_in_place(planner *p)
     }
 }
 
+/* Does the call of step t find its scratch where what it saved is read for the last time?
+ */
+static bool over_saved(const planner *p, int t)
+{
+    const pa_step *s = &p->s->step[t];
+    const item *saved = &p->saved[s->node];
+    return s->direction == PA_BACKWARD && saved->dies == t &&
+           saved->bytes >= p->scratch[t].bytes &&
+           (p->g->node[s->node].call.op->flags & PA_SCRATCH_IS_SAVED);
+}
+
 /* ---- offsets -------------------------------------------------------------------------
  */
 
@@ -194,8 +205,9 @@ static pa_status assign(planner *p, int n_items, pa_plan *plan, pa_error *err)
     int n = 0;
     for (int i = 0; i < n_items; i++) {
         item *it = &p->value[i];
+        const int step = i - p->g->n_values - p->g->n_nodes;
         it->offset = SIZE_MAX;
-        if (it->born > it->dies ||
+        if (it->born > it->dies || (step >= 0 && over_saved(p, step)) ||
             (i < p->g->n_values && p->g->value[i].place != PA_PLACE_ARENA &&
              p->g->value[i].place != PA_PLACE_INPUT))
             continue;
@@ -212,7 +224,8 @@ static pa_status assign(planner *p, int n_items, pa_plan *plan, pa_error *err)
     for (int k = 0; k < p->g->n_nodes; k++)
         plan->saved[k] = p->saved[k].offset;
     for (int t = 0; t < p->s->n; t++)
-        plan->scratch[t] = p->scratch[t].offset;
+        plan->scratch[t] =
+            over_saved(p, t) ? p->saved[p->s->step[t].node].offset : p->scratch[t].offset;
     return PA_OK;
 }
 
