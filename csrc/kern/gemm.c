@@ -13,6 +13,7 @@
 
 #include <string.h>
 
+#include "kern/gemm_narrow.h"
 #include "kern/gemm_pack.h"
 #include "kern/gemm_row.h"
 #include "kern/gemm_thin.h"
@@ -136,13 +137,12 @@ static void multiply_block(const gemm *g, block *t)
     size_t first = t->raw ? most : 0;
     if (t->raw && t->rows > first && t->rows - first < 4)
         first = TILE_LOW; /* so few rows would be a slow tile of their own */
-    const size_t tiles = (t->rows - first + most - 1) / most;
     if (t->raw)
         multiply_tiles(g, t, 0, first, t->raw);
-    for (size_t at = 0; at < tiles; at++) {
-        size_t i, m;
-        cut(t->rows - first, tiles, at, &i, &m);
-        multiply_tiles(g, t, first + i, m, NULL);
+    for (size_t i = first, left = (t->rows - first + most - 1) / most; left > 0; left--) {
+        const size_t m = (t->rows - i + left - 1) / left;
+        multiply_tiles(g, t, i, m, NULL);
+        i += m;
     }
 }
 
@@ -208,6 +208,12 @@ static void multiply(const gemm *g, size_t row, size_t rows, size_t col, size_t 
     }
 }
 
+/* Neither of the next two serves where rows would fall into a few sets of the cache. */
+static bool is_thin(const gemm *g)
+{
+    return g->K > 0 && g->K <= THIN_K && !g->packed && !tile_aliases(g->ldc);
+}
+
 /* The same for few terms. */
 static void multiply_thin(const gemm *g, size_t row, size_t rows, size_t col, size_t cols,
                           real *c)
@@ -222,6 +228,20 @@ static void multiply_thin(const gemm *g, size_t row, size_t rows, size_t col, si
         ldb = STRIP;
     }
     PA_(pa_gemm_thin)(rows, cols, g->K, a, g->ars, g->acs, b, ldb, g->add, c, g->ldc);
+}
+
+static bool is_narrow(const gemm *g)
+{
+    return g->N <= NARROW_COLS && g->M >= NARROW_ROWS && g->K >= NARROW_K &&
+           g->acs == 1 && !tile_aliases(g->ars) && !g->packed && !g->add;
+}
+
+/* The same for few columns. */
+static void multiply_narrow(const gemm *g, size_t row, size_t rows, real *c)
+{
+    PA_(pa_gemm_narrow)
+    (rows, g->N, g->K, g->a + (ptrdiff_t)row * g->ars, g->ars, g->b, g->tb ? 1 : g->ldb,
+     g->tb ? g->ldb : 1, c, g->ldc);
 }
 
 /* The same for C = (op(B)' op(A)')'; row, rows, col, cols count in the transpose. */
@@ -253,8 +273,10 @@ static void run_chunk(void *arg, ptrdiff_t chunk, int worker)
     real *c = g->c + (ptrdiff_t)row * g->ldc + (ptrdiff_t)col;
     if (g->flipped)
         multiply_flipped(g, rows, col, cols);
-    else if (g->K > 0 && g->K <= THIN_K && !g->packed)
+    else if (is_thin(g))
         multiply_thin(g, row, rows, col, cols, c);
+    else if (is_narrow(g))
+        multiply_narrow(g, row, rows, c);
     else if (g->K > 0)
         multiply(g, row, rows, col, cols, c, g->ldc);
     else if (!g->add)
@@ -330,7 +352,7 @@ static void run(pa_pool *pool, gemm *g)
         run_row(pool, g);
         return;
     }
-    if (flip_pays(g))
+    if (!is_narrow(g) && flip_pays(g))
         flip(g);
     g->KC = pa_gemm_block(g->K);
     const double flops = 2.0 * (double)g->M * (double)g->N * (double)g->K;
@@ -342,7 +364,8 @@ static void run(pa_pool *pool, gemm *g)
         pa_pool_threads(pool) > 1) { /* each packs its strip of B */
         size_t want = (MIN_CHUNKS + g->strips - 1) / g->strips;
         const size_t worth = (size_t)(flops / (MIN_CHUNK_FLOPS * (double)g->strips));
-        const size_t tiles = (g->M + TILE_ROWS - 1) / TILE_ROWS;
+        const size_t tiles =
+            is_narrow(g) ? g->M / NARROW_ROWS : (g->M + TILE_ROWS - 1) / TILE_ROWS;
         want = want < worth ? want : worth;
         want = want < tiles ? want : tiles;
         g->row_blocks = want > g->row_blocks && !g->flipped ? want : g->row_blocks;

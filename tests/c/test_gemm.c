@@ -97,6 +97,9 @@ static const problem fixed[] = {
     {true, true, true, false, 300, 130, 260, 1024, 1024, 1024},
     {true, false, true, false, 600, 70, 40, 1024, 70, 70},
     {true, false, false, false, 100, 10, 2000, 100, 10, 10},
+    {false, false, false, false, 70, 2, 10001, 10001, 2, 2},
+    {false, true, false, true, 301, 1, 2100, 2100, 2100, 1},
+    {false, true, false, false, 301, 300, 3, 3, 3, 300},
 };
 
 static bool report(const char *isa, const char *dtype, const char *path, problem p,
