@@ -127,8 +127,8 @@ enum {                          /* op->flags */
     PA_SAVES_AT_WILL = 1 << 6,  /* forward takes saved == NULL for "nobody walks back" */
     PA_TELLS_BOUND = 1 << 9,    /* backward writes a bound on the magnitudes of din[1] to
                                    `bound`; INFINITY if they may not be finite */
-    PA_SCRATCH_IS_SAVED = 1 << 10, /* scratch is for backward alone, which may find it
-                                      where `saved` lies */
+    PA_SCRATCH_IS_SAVED = 1 << 10, /* scratch is for backward alone, no larger than `saved`
+                                      and may be where that lies */
     PA_LOOP_BEGIN = 1 << 7,     /* out[0] is carried from round to round of a loop */
     PA_LOOP_END = 1 << 8,       /* closes the loop whose beginning made in[0]: while out[1]
                                    is above 0, attr[0] times at most, out[0] becomes in[0]

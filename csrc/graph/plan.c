@@ -140,9 +140,7 @@ static void share_in_place(planner *p)
 static bool over_saved(const planner *p, int t)
 {
     const pa_step *s = &p->s->step[t];
-    const item *saved = &p->saved[s->node];
-    return s->direction == PA_BACKWARD && saved->dies == t &&
-           saved->bytes >= p->scratch[t].bytes &&
+    return s->direction == PA_BACKWARD && p->saved[s->node].dies == t &&
            (p->g->node[s->node].call.op->flags & PA_SCRATCH_IS_SAVED);
 }
 
