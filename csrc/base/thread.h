@@ -191,7 +191,7 @@ static inline int64_t pa_nanoseconds(void)
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
-/* Some milliseconds late, and some nanoseconds away instead of some dozen: another clock. */
+/* Some milliseconds late; asking takes some nanoseconds instead of some dozen. */
 static inline int64_t pa_nanoseconds_about(void)
 {
 #ifdef CLOCK_MONOTONIC_COARSE

@@ -28,8 +28,8 @@ void PA_(pa_grey_image)(const pa_conv *g, const real *x, const real *kernel,
 /* y = the planes. y: (OH, OW, O). */
 void PA_(pa_grey_out)(const pa_conv *g, real *room, real *y);
 
-/* pools_by_two: y = the largest of each window, after relu if it is there, and where it was. y:
- * (PH, PW, O), mark: pa_grey_marks bytes or NULL. */
+/* pools_by_two: y = the largest of each window, after relu if it is there, and where it
+ * was. y: (PH, PW, O), mark: pa_grey_marks bytes or NULL. */
 size_t PA_(pa_grey_marks)(const pa_conv *g);
 void PA_(pa_grey_pool)(const pa_conv *g, bool relu, real *room, real *y,
                        unsigned char *mark);

@@ -36,8 +36,7 @@ void PA_(pa_conv_plan)(pa_conv *g)
 
 size_t PA_(pa_conv_places)(const pa_conv *g)
 {
-    return g->grey && pools_by_two(g) ? PA_(pa_grey_marks)(g)
-                                            : g->PH * g->PW * g->O;
+    return g->grey && pools_by_two(g) ? PA_(pa_grey_marks)(g) : g->PH * g->PW * g->O;
 }
 
 static size_t chunks_of(const pa_conv *g)

@@ -29,8 +29,8 @@ bool PA_(pa_sparse_pays)(const pa_conv *g, const real *dz, const real *x);
 /* Reals of room for an image's rows and a block of dz. */
 size_t PA_(pa_sparse_room)(const pa_conv *g);
 
-/* sums (conv_sums.h) += the gradients of kernel and bias. x: (Hp, Wp, C), readable for PA_CONV_SLACK
- * more if `slack`; dz: (OH, OW, O); room: pa_sparse_room. */
+/* sums (conv_sums.h) += the gradients of kernel and bias. x: (Hp, Wp, C), readable for
+ * PA_CONV_SLACK more if `slack`; dz: (OH, OW, O); room: pa_sparse_room. */
 void PA_(pa_sparse_dkernel)(const pa_conv *g, const real *x, bool slack, const real *dz,
                             real *room, real *sums);
 

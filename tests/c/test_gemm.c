@@ -192,7 +192,8 @@ static REAL NAME(element)(problem p, bool fused, const REAL *a, const REAL *b, R
                           size_t i, size_t j)
 {
     REAL sum = c0;
-    const size_t blocks = (p.K + KC - 1) / KC, block = blocks ? (p.K - 1) / blocks + 1 : 1;
+    const size_t blocks = (p.K + KC - 1) / KC,
+                 block = blocks ? (p.K - 1) / blocks + 1 : 1;
     for (size_t k0 = 0; k0 < p.K; k0 += block) {
         REAL acc = 0;
         for (size_t k = k0; k < p.K && k < k0 + block; k++) {
