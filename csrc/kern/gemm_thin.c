@@ -55,12 +55,13 @@ PA_INLINE void thin(const int k, const int vecs, size_t rows, const real *a,
         for (; N > 0; N -= N < VR_N ? N : VR_N, b += VR_N, c += VR_N)                    \
             thin(k, 1, M, a, ars, acs, b, ldb, add, c, ldc, N < VR_N ? (int)N : VR_N);   \
     }
-THIN(1)
-THIN(2) THIN(3) THIN(4)
+/* clang-format off */
+THIN(1) THIN(2) THIN(3) THIN(4)
+/* clang-format on */
 
-    void PA_(pa_gemm_thin)(size_t M, size_t N, size_t K, const real *a, ptrdiff_t ars,
-                           ptrdiff_t acs, const real *b, ptrdiff_t ldb, bool add, real *c,
-                           ptrdiff_t ldc)
+void PA_(pa_gemm_thin)(size_t M, size_t N, size_t K, const real *a, ptrdiff_t ars,
+                       ptrdiff_t acs, const real *b, ptrdiff_t ldb, bool add, real *c,
+                       ptrdiff_t ldc)
 {
     (K == 1   ? thin_1
      : K == 2 ? thin_2
