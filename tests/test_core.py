@@ -139,6 +139,7 @@ LISTS = [
     (lambda: _core.Block("float32"), TypeError, ""),
     (lambda: _core.Block("int8", 3), TypeError, "dtype"),
     (lambda: _core.Block("float32", -1), ValueError, "size"),
+    (lambda: _core.Block("float32", 2**61), MemoryError, ""),
     (lambda: _core.Block("float32", 2**62 - 1), MemoryError, ""),  # its head no longer fits
     (lambda: _core.Block("float32", 8).view(0), TypeError, ""),
     (lambda: _core.Block("float32", 8).view(0, "x"), TypeError, ""),

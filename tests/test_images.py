@@ -121,7 +121,11 @@ def test_max_pooling_of_nan_and_ties():
 @pytest.mark.parametrize(("image", "kernel", "attrs", "window", "fused"), [
     ((5, 28, 28, 1), (5, 5, 1, 6), {"activation": "relu", "padding": (2,) * 4}, {}, True),
     ((5, 14, 14, 6), (5, 5, 6, 16), {"activation": "relu"}, {"strides": (2, 2)}, True),
+    ((5, 14, 14, 6), (5, 5, 6, 16), {}, {}, True),
+    ((3, 12, 36, 1), (4, 4, 1, 6), {}, {}, True),  # a row and a column that no window covers
+    ((3, 12, 36, 1), (4, 4, 1, 6), {"activation": "relu"}, {}, True),
     ((3, 11, 9, 3), (3, 2, 3, 20), {}, {"size": (3, 2)}, True),
+    ((3, 11, 9, 3), (3, 2, 3, 20), {"activation": "relu"}, {"size": (3, 2)}, True),
     ((3, 9, 9, 4), (3, 3, 1, 4), {"groups": 4}, {"padding": (0,) * 4}, True),
     ((3, 9, 9, 4), (3, 3, 4, 4), {"activation": "tanh"}, {}, False),
     ((3, 9, 9, 4), (3, 3, 4, 4), {}, {"strides": (1, 2)}, False),

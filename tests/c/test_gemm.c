@@ -100,6 +100,8 @@ static const problem fixed[] = {
     {false, false, false, false, 70, 2, 10001, 10001, 2, 2},
     {false, true, false, true, 301, 1, 2100, 2100, 2100, 1},
     {false, true, false, false, 301, 300, 3, 3, 3, 300},
+    {false, false, false, false, 70, 600, 3, 3, 600, 1024},
+    {false, false, false, false, 100, 2, 1024, 1024, 2, 2},
 };
 
 static bool report(const char *isa, const char *dtype, const char *path, problem p,
