@@ -2,7 +2,7 @@
 
 #include "kern/conv_sums.h"
 #include "kern/gemm.h"
-#include "simd/transpose.h"
+#include "kern/gemm_pack.h"
 
 enum {
     CHAIN = 512,           /* pixels in one chain */
@@ -124,19 +124,11 @@ static void locate(const pa_conv *g, size_t rows, int32_t *at)
             *at++ = (int32_t)(r * g->sh * down + i * right);
 }
 
-/* A block of dz result by result. dz: (pixels, O), turned: (O, width), zeros at
- * the end.
+/* A block of dz result by result. dz: (pixels, O), turned: (O, width), zeros at the end.
  */
 static void turn(size_t pixels, size_t O, const real *dz, size_t width, real *turned)
 {
-    const size_t P = pixels / VT_N * VT_N, Q = O / VT_N * VT_N;
-    for (size_t p = 0; p < P; p += VT_N)
-        for (size_t o = 0; o < Q; o += VT_N)
-            vr_transpose(dz + p * O + o, (ptrdiff_t)O, turned + o * width + p,
-                         (ptrdiff_t)width);
-    for (size_t p = 0; p < pixels; p++)
-        for (size_t o = p < P ? Q : 0; o < O; o++)
-            turned[o * width + p] = dz[p * O + o];
+    PA_(pa_gemm_transpose)(pixels, O, dz, (ptrdiff_t)O, turned, (ptrdiff_t)width);
     for (size_t o = 0; o < O; o++)
         for (size_t p = pixels; p < width; p++)
             turned[o * width + p] = 0;

@@ -32,14 +32,6 @@ enum {
     MIN_PARALLEL_BYTES = 512 * 1024, /* and how much of B takes 10 us */
 };
 
-#if defined(__GNUC__)
-#define PREFETCH_L2(p)    __builtin_prefetch(p, 0, 2)
-#define PREFETCH_WRITE(p) __builtin_prefetch(p, 1)
-#else
-#define PREFETCH_L2(p)    PA_PREFETCH(p)
-#define PREFETCH_WRITE(p) PA_PREFETCH(p)
-#endif
-
 typedef struct gemm {
     size_t M, N, K, KC; /* KC: terms of a block of K */
     const real *a;
@@ -76,7 +68,7 @@ static void fetch(ahead *f)
 {
     for (size_t i = 0; i < f->rows_a_tile && f->rows > 0; i++, f->rows--) {
         for (size_t j = 0; j < f->bytes; j += 64)
-            PREFETCH_L2(f->at + j);
+            PA_PREFETCH_L2(f->at + j);
         f->at += f->stride;
     }
 }
@@ -86,7 +78,7 @@ static void fetch_tile(const real *c, ptrdiff_t ldc, size_t rows, int cols)
 {
     for (size_t i = 0; i < rows; i++, c += ldc)
         for (int j = 0; j < cols; j += 64 / (int)sizeof(real))
-            PREFETCH_WRITE(c + j);
+            PA_PREFETCH_WRITE(c + j);
 }
 
 /* One block of K for a part of C. */
